@@ -77,6 +77,27 @@ async def test_quit_and_keep_the_run(make: Make, sessions: FakeSessions, keys: l
     assert sessions.closed
 
 
+async def test_quit_and_keep_a_run_that_is_starting(make: Make, sessions: FakeSessions) -> None:
+    """Check that the app waits for the name of the run, which it prints after it has quit."""
+    sessions.packing = [(3072, 5000)]
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.packed.wait)
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        await pilot.press("k")
+        await pilot.pause()
+        assert app.return_code is None
+        sessions.may_train.set()
+        await app.workers.wait_for_complete()
+    assert app.return_code == 0
+    assert sessions.session is not None
+    assert app.background.left == sessions.session.run
+    assert sessions.session.commands == []
+
+
 @pytest.mark.parametrize("keys", [["s"], ["down", "enter"]], ids=lambda keys: keys[0])
 async def test_quit_and_stop_the_run(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
@@ -214,6 +235,22 @@ async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSe
         assert app.run_controller.shown.iteration == 31
         await pilot.press("f6")
         assert session.commands == [Pause()]
+        await pilot.press("j")
+        await settled(app, pilot)
+        assert notes(app).startswith("No other run is training.")
+        assert sessions.attached == [live.id]
+
+
+async def test_several_live_runs_are_counted(make: Make, runs_dir: Path, live: RunFolder) -> None:
+    newest = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-000000", test=False)
+    lock = RunLock(newest.lock_path)
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await app.settle()
+        await settled(app, pilot)
+        follow = f"press j to follow {newest.id}, or 2 to list all runs."
+        assert notes(app) == f"2 runs are training in the background: {follow}"
+    lock.release()
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["end", "detach"])

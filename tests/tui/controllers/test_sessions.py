@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,8 +24,9 @@ from metatui.tui.controllers import sessions
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.sessions import Attached, Sessions
 from metatui.tui.helper import on_demand
+from metatui.tui.model import system_monitor
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.model.system_monitor import Sampler
+from metatui.tui.model.system_monitor import Load, Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError
@@ -159,6 +161,17 @@ def test_load_of_a_process() -> None:
     gone = Sampler().sample(child.pid, "cpu")
     assert (gone.memory, gone.cpu_percent) == (None, None)
     assert gone.facts() == []
+
+
+def test_cpu_load_is_a_percentage_of_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, used = iter((10.0, 12.0, 14.0)), iter((1.0, 2.0, 8.0))
+    monkeypatch.setattr(system_monitor, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(system_monitor, "_cpu_seconds", lambda pid: next(used))
+    sampler = Sampler()
+    loads = [sampler.sample(os.getpid(), "cpu").cpu_percent for _ in range(3)]
+    assert loads == [None, 50.0, 300.0]
+    load = Load(process=7, memory=3 * 2**29, cpu_percent=300.0)
+    assert load.facts() == [("process", "7, 1,536 MiB, CPU 300 %")]
 
 
 def test_crash_info_outlives_the_process(tmp_path: Path) -> None:
