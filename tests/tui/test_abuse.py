@@ -12,7 +12,7 @@ from metatui.events import Failed
 from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.dialogs.failure import FailureScreen
+from metatui.tui.screens.dialogs.failure import LINES, FailureScreen
 from metatui.tui.widgets.static_text import StaticText
 from tests.monkey.actor import still_answers
 from tests.terminal.program import Program
@@ -123,7 +123,8 @@ async def test_crash_of_the_trainer_shows_its_log(make: Make, sessions: FakeSess
         session = sessions.session
         assert session is not None
         session.run.path.mkdir(parents=True)
-        session.run.crash_path.write_text("Traceback\n  \x1b[2J[bold]\nZeroDivisionError: division by zero\n")
+        early = "".join(f"line {number}\n" for number in range(LINES))
+        session.run.crash_path.write_text(f"{early}Traceback\n  \x1b[2J[bold]\nZeroDivisionError: division by zero\n")
         session.end(Failed(3, "ZeroDivisionError: see crash.log"))
         await session.over(app, pilot)
         assert isinstance(app.screen, FailureScreen)
@@ -131,6 +132,7 @@ async def test_crash_of_the_trainer_shows_its_log(make: Make, sessions: FakeSess
         assert "crash.log" in text
         assert str(session.run.crash_path.parent.name) in text
         assert "ZeroDivisionError: division by zero" in text
+        assert ("line 2\n" in text, "line 3\n" in text) == (False, True), "the last lines are shown"
         assert "\x1b" not in text
         assert "F6 in the work tab resumes the run from its last checkpoint." in text
         assert "metatui run" not in text

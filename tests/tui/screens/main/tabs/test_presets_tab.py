@@ -225,6 +225,8 @@ async def test_a_preset_that_reproduces_a_test_has_its_result(make: Make, sessio
         assert isinstance(app.screen, SavePresetScreen), "the preset exists"
         app.screen.query_one("#preset-overwrite", Switch).value = True
         await pilot.press("enter")
+        await pilot.pause()
+        assert not isinstance(app.screen, SavePresetScreen)
         await settled(app, pilot)
         assert presets.load(saved.name).title == "Again"
 
