@@ -22,6 +22,8 @@ JUNK = st.one_of(
     st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
 )  # fmt: skip
 
+WORDS = st.sampled_from([text_of(field.default) for field in FIELDS.values()]) | st.integers().map(str)
+
 
 def tried(call: Callable[[], T]) -> tuple[T | None, tuple[Problem, ...]]:
     """Call `call` and catch a SettingsError.
@@ -93,10 +95,11 @@ def test_any_tables_are_accepted_or_refused(groups: dict[str, Any]) -> None:
     assert all(problem.sentence.isprintable() for problem in problems)
 
 
-@given(st.text(max_size=40))
+@settings(max_examples=50)
+@given(st.text(max_size=40) | st.tuples(st.sampled_from(sorted(FIELDS)), st.text(max_size=9) | WORDS).map("=".join))
 def test_any_assignment_is_accepted_or_refused(text: str) -> None:
     found, problems = tried(lambda: assignment(text))
-    assert found is None or found[0] in FIELDS
+    assert found is None or found[0] == text.partition("=")[0].strip()
     assert (found is None) == bool(problems)
     assert all(problem.sentence.isprintable() for problem in problems)
 
