@@ -167,14 +167,3 @@ def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) 
     assert main(["suite", "tiny", "--list"]) == 0
     assert "waves" in capsys.readouterr().out
     assert paths.user_presets_dir() == user_dir().parent
-
-
-def test_a_process_that_cannot_be_started_is_reported(
-    tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-    monkeypatch.setattr("metatui.utils.child_process.subprocess.Popen", refuse)
-    with pytest.raises(MetatuiError, match="cannot be started: resource temporarily unavailable"):
-        background.start(written(tmp_path, TINY), store)
