@@ -189,7 +189,7 @@ def test_run_writes_event_files_and_resume_continues(read: Read, tmp_path: Path)
 
 
 def test_no_event_files_by_default(tmp_path: Path) -> None:
-    session = Session.start(parse({**TINY, "logging": {"tensorboard": False}}), runs_dir=tmp_path)
+    session = Session.start(parse({**TINY, "logging": {}}), runs_dir=tmp_path)
     list(session)
     assert not session.run.tensorboard_path.exists()
 
