@@ -23,9 +23,10 @@ from metatui.runs.analysis.evaluate import evaluate, views
 from metatui.runs.execution import session as session_module
 from metatui.runs.execution.control.client import activity_of
 from metatui.runs.execution.session import Session
-from metatui.runs.storage import writer
+from metatui.runs.storage import metrics, writer
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.runs.storage.lock import is_held
+from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import summarise
@@ -218,9 +219,14 @@ def test_change_before_a_stop_during_validation_is_kept(tmp_path: Path) -> None:
     assert run.evaluation().test.loss == expected.evaluation().test.loss  # type: ignore[union-attr]
 
 
-def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
+def test_interrupt_saves_and_records_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "FLUSH_AFTER", 0.0)
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
+        if isinstance(event, Progress):
+            read = last_progress(session.run.metrics_path)
+            assert read, "other processes can read the metrics during training"
+            assert read.iteration == event.iteration
         if isinstance(event, Progress) and event.iteration == 7:
             assert is_held(session.run.lock_path)
             session.interrupt()
