@@ -75,6 +75,11 @@ def test_huge_integers_are_skipped(tmp_path: Path) -> None:
     write_metrics(path, steps(1, 2))
     path.write_text(path.read_text().replace('"meta_loss":0.5', f'"meta_loss":{10**400}'))
     assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
+    journal = JournalWriter(tmp_path / "journal.jsonl")
+    journal.record("started", 0)
+    journal.record("finished", 2, seconds=10**400)
+    journal.close()
+    assert [entry.event for entry in read_journal(tmp_path / "journal.jsonl")] == ["started"]
 
 
 @pytest.mark.parametrize("seconds", ["null", "NaN", "Infinity", "1e308", "-1"])
@@ -240,13 +245,16 @@ def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyP
     writer.append("started", 0, device="cpu")
     writer.append("tweaked", 1, path="algorithm.inner_lr", old=0.01, new=0.02)
     writer.append("evaluated", 2, regular=False)
+    writer.append("undone", 2, path="algorithm.inner_lr", new=0.02, at=1)
     validations = 3 * largest // 1000
     for iteration in range(3, 3 + validations):
         writer.append("evaluated", iteration, regular=True, padding="x" * 1000)
     writer.close()
     read = read_journal(tmp_path / "journal.jsonl")
-    assert [(entry.event, entry.iteration) for entry in read[:3]] == [("started", 0), ("tweaked", 1), ("evaluated", 2)]
-    assert [entry.iteration for entry in read[3:]] == list(range(3 + validations - len(read) + 3, 3 + validations))
+    assert [(entry.event, entry.iteration) for entry in read[:4]] == [
+        ("started", 0), ("tweaked", 1), ("evaluated", 2), ("undone", 2),
+    ]  # fmt: skip
+    assert [entry.iteration for entry in read[4:]] == list(range(3 + validations - len(read) + 4, 3 + validations))
     assert largest // 1200 < len(read) < validations
 
 
