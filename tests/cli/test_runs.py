@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,10 +18,13 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluating
 from metatui.runs.execution.control import client
 from metatui.runs.execution.control.server import ControlServer
+from metatui.runs.formatting import file_size
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.result_files import EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.summary import summarise
 from tests.runs.execution.test_control_server import Session
 from tests.tui.fakes import saved_run
 
@@ -106,6 +110,28 @@ def test_early_stopping_completes_the_training(capsys: pytest.CaptureFixture[str
     assert listed(capsys) == f"a  stopped      50 of {TOTAL:,} meta-steps, training complete, not tested"
 
 
+def test_validations_and_meta_loss_of_an_untested_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run = saved_run(tmp_path / "runs", Settings(), name="a", test=False)
+
+    def results() -> list[str]:
+        assert main(["runs"]) == 0
+        return [line.strip() for line in capsys.readouterr().out.splitlines()[1:]]
+
+    last = run.evaluation().validation
+    assert last
+    (line,) = results()
+    assert line.startswith("best validation, meta-step 50: loss ")
+    write_record(run.evaluation_path, EvaluationRecord(validation=last, best=replace(last, iteration=40)))
+    lines = results()
+    assert [line.partition(":")[0] for line in lines] == [
+        "best validation, meta-step 40", "last validation, meta-step 50",
+    ]  # fmt: skip
+    run.evaluation_path.unlink()
+    progress = summarise(run).progress
+    assert progress
+    assert results() == [f"meta-loss {progress.meta_loss:.4g}"]
+
+
 def test_seed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     saved_run(tmp_path / "runs", Settings.model_validate({"training": {"seed": 2}}), name="a")
     assert listed(capsys) == f"a  finished     50 of {TOTAL:,} meta-steps, seed 2"
@@ -162,10 +188,11 @@ def test_runs_of_another_user_cannot_be_read(
 ) -> None:
     private = saved(tmp_path, "private").path
     saved(tmp_path, "a")
+    forbidden = [private]
     stat = Path.stat
 
     def refuse(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if path.parent == private:
+        if path.parent in forbidden:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return stat(path, follow_symlinks=follow_symlinks)
 
@@ -177,6 +204,10 @@ def test_runs_of_another_user_cannot_be_read(
     printed = capsys.readouterr()
     assert printed.err == "note: 'private' cannot be read: permission denied\n"
     assert printed.out.startswith("a  finished")
+    forbidden += [saved(tmp_path, f"private{number}").path for number in range(2, 6)]
+    assert main(["runs"]) == 0
+    note = "note: 'private', 'private2', 'private3' and 2 more cannot be read: permission denied\n"
+    assert capsys.readouterr().err == note
 
 
 def test_unreadable_folder_of_runs(
@@ -201,15 +232,31 @@ def test_nothing_is_deleted_if_a_run_is_live_or_unknown(capsys: pytest.CaptureFi
     lock.release()
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
+@pytest.mark.parametrize(
+    ("names", "answer", "code", "question"),
+    [(["a"], "y", 0, "this run?"), (["a"], "n", 1, "this run?"), (["a", "b"], "n", 1, "these 2 runs ({})?")],
+)
 def test_question(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, code: int
+    names: list[str],
+    answer: str,
+    code: int,
+    question: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    saved(tmp_path)
+    asked = []
+
+    def reply(text: str) -> str:
+        asked.append(text)
+        return answer
+
+    size = file_size(sum(saved(tmp_path, name).size() for name in names))
     monkeypatch.setattr(runs, "can_answer", lambda: True)
-    monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: answer)
-    assert main(["runs", "delete", "a"]) == code
+    monkeypatch.setattr("click.termui.visible_prompt_func", reply)
+    assert main(["runs", "delete", *names]) == code
     err = capsys.readouterr().err
-    assert "a  finished, 50 of" in err
+    assert all(f"{name}  finished, 50 of" in err for name in names)
+    assert asked == [f"Delete {question.format(size)} This cannot be undone. [y/N]: "]
     assert ("nothing was deleted" in err) == bool(code)
     assert os.path.exists(tmp_path / "runs" / "a") == bool(code)
