@@ -307,6 +307,7 @@ def test_rerun_with_several_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[
     for arguments, message in (
         (["--seeds", "1,1"], "--seeds is '1,1', but must be distinct whole numbers of at least 0, such as 0,1,2"),
         (["--seeds", "one"], "--seeds is 'one', but must be"),
+        (["--seeds=-1"], "--seeds is '-1', but must be"),
         (["--seeds", "1", "--set", "training.seed=2"], "use only one of them"),
         (["--seeds", "1", "--detach"], "--seeds cannot be combined with --detach"),
     ):
