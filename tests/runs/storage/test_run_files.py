@@ -673,6 +673,17 @@ def test_journal_entries_of_a_run_are_synced(tmp_path: Path, monkeypatch: pytest
     writer.close()
 
 
+def test_files_of_interrupted_writes_are_removed(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create(Settings())
+    run.checkpoints_path.mkdir()
+    names = (".evaluation.json.4242.tmp", "checkpoints/last.new", "checkpoints/best.new", "checkpoints/.best.new.7.tmp")
+    for name in (*names, ".notes.4242.tmp"):
+        (run.path / name).write_bytes(b"partial")
+    RunWriter(run, RunLock(run.lock_path)).close()
+    assert [name for name in names if (run.path / name).exists()] == []
+    assert (run.path / ".notes.4242.tmp").exists(), "a file of the user"
+
+
 def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = RunLock(path)
