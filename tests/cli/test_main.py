@@ -140,13 +140,15 @@ def test_completed_words(
 
 
 @pytest.mark.parametrize("variables", [{"LC_ALL": "C"}, {"TERM": "dumb", "LC_ALL": "C.UTF-8"}], ids=["C", "dumb"])
-@pytest.mark.parametrize("words", ["presets", "runs", "explain imaml", "settings", "runs no-such-run-é"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("presets", 0), ("runs", 0), ("explain imaml", 0), ("settings", 0), ("runs no-such-run-é", 2)]
+)
 def test_output_in_ascii_where_the_terminal_shows_only_ascii(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str, code: int
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    main(words.split())
+    assert main(words.split()) == code
     shown = capsys.readouterr()
     assert (shown.out + shown.err).isascii()
     assert "\x1b" not in shown.out + shown.err
