@@ -242,7 +242,9 @@ def test_preset_saved_from_a_run_repeats_it(
     assert main(["presets", "show", "mine"]) == 0
     assert f"{LR} = 0.05" in capsys.readouterr().out
     assert main(["run", "mine", *place]) == 0
-    assert_same(first, RunFolder(Path(json.loads(capsys.readouterr().out)["dir"])))
+    again = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
+    assert_same(first, again)
+    assert again.journal()[0].details["preset"] == "mine"
 
 
 def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
