@@ -108,8 +108,11 @@ def test_run_survives_its_starter_and_resumes_when_killed(
         patched.setattr("metatui.cli.commands.stop.stop_run", lambda run: live)
         patched.setattr("metatui.cli.commands.stop._end", lambda live: failed)
         assert main(["stop", live.run.id]) == 1
-    advice = f"{failed.sentence}: resume the run with metatui run --resume {live.run.id}"
-    assert advice in capsys.readouterr().err
+        advice = f"{failed.sentence}: resume the run with metatui run --resume {live.run.id}"
+        assert advice in capsys.readouterr().err
+        patched.setattr("metatui.cli.commands.stop._end", lambda live: events.Failed(3, "the disk is broken"))
+        assert main(["stop", live.run.id]) == 1
+        assert capsys.readouterr().err == "metatui: the disk is broken\n"
     assert live.run.status() == "interrupted"
 
     # The socket of the dead process still exists. The new process has no terminal and its own session.
