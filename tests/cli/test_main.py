@@ -93,6 +93,10 @@ def test_version_is_printed(capsys: Capture) -> None:
         ("explain MAML", "or loaded with --plugin FILE.py: did you mean maml?"),
         ("run quick --set compute.engine=bached", "higher, compiled: did you mean batched?"),
         ("evaluate latest", "there is no run 'latest': 'RUNS' has 0 runs"),
+        *(
+            (f"{option} runs", "options before 'runs' belong to the app: put the options of a command after its name")
+            for option in ("--preset quick", "--set x", "--start", "--runs-dir x", "--ascii", "--theme x")
+        ),
     ],
 )
 def test_wrong_words_are_answered_with_the_nearest(
