@@ -243,12 +243,16 @@ def test_invalid_files_are_refused(tmp_path: Path, text: str, sentence: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_invalid_preset_does_not_hide_others(own_folder: Path) -> None:
+def test_invalid_preset_does_not_hide_others(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     presets.save("good", Settings())
     (own_folder / "bad.toml").write_bytes(b"\xff")
     (preset,), (problem,) = presets.user()
     assert preset.name == "good"
     assert problem.endswith("not TOML: not UTF-8 text")
+    assert main(["presets"]) == 0
+    out, err = capsys.readouterr()
+    assert "good (own)" in out
+    assert err == f"warning: {problem}\n"
 
 
 def test_texts_are_sanitized(tmp_path: Path) -> None:
