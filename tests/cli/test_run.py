@@ -416,7 +416,16 @@ def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]
     assert answer(capsys, "presets", "list")["presets"] == bundled
     saved = answer(capsys, "presets", "save", "mine", "--from", "quick", "--set", "training.seed=5")
     assert (saved["name"], saved["bundled"], saved["settings"]["training"]["seed"]) == ("mine", False, 5)
+    assert main(["presets", "save", "mine"]) == 2
+    assert "'mine' is already one of your presets" in capsys.readouterr().err
     assert answer(capsys, "presets", "show", "mine") == saved
+    options = ["--title", "My own", "--set", "task.ways=3", "--overwrite"]
+    assert main(["presets", "save", "mine", "--from", "quick", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"Saved as {saved['path']}\n"
+    assert err == "note: task.ways has no effect with task.source=sinusoid\n"
+    saved = answer(capsys, "presets", "show", "mine")
+    assert (saved["title"], saved["settings"]["task"]["ways"]) == ("My own", 3)
     assert answer(capsys, "presets", "path", "mine")["path"] == saved["path"]
     assert answer(capsys, "presets", "path")["path"] == str(Path(saved["path"]).parent)
     assert main(["presets", "show", "mine"]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_preset_saved_from_a_run_repeats_it(
         PlannedChange(7, LR, 0.05), PlannedChange(7, BATCH, 2), PlannedChange(13, LR, 0.02),
     )  # fmt: skip
     assert main(["presets", "show", "mine"]) == 0
-    assert f"{LR} = 0.05" in capsys.readouterr().out
+    assert re.search(rf"^Scheduled changes\n.*\n─+\n +7  {LR} = 0.05$", capsys.readouterr().out, re.MULTILINE)
     assert main(["run", "mine", *place]) == 0
     again = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
     assert_same(first, again)
