@@ -64,6 +64,7 @@ def test_export_of_a_long_run(
 def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     journal = JournalWriter(run.journal_path)
     about = {"split": "val", "tasks": 100, "shots": 5, "batch_norm": None, "inner_step": 10}
+    journal.record("evaluated", 20, best=True, **about, loss=9.0)  # replaced by the second validation at meta-step 20
     for iteration in (10, 20, 30):
         loss: dict[str, Any] = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
         loss |= (

@@ -124,6 +124,9 @@ def test_lost_files_are_reported(tmp_path: Path) -> None:
     assert summarise(run).problem == "'a' has a metrics.jsonl that is damaged at its start"
     run.metrics_path.write_bytes(b"".join(lines[:20]))
     assert summarise(run).problem == "'a' reached meta-step 50, but its metrics.jsonl ends at 20"
+    stopped = saved_run(tmp_path, Settings(), name="b", test=False)
+    stopped.metrics_path.write_bytes(b"".join(lines[:20]))
+    assert summarise(stopped).problem == "'b' reached meta-step 50, but its metrics.jsonl ends at 20"
     run.journal_path.unlink()
     found = summarise(run)
     assert (found.status, found.reason) == ("interrupted", None)
