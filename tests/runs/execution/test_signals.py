@@ -18,6 +18,7 @@ import metatui
 from metatui.cli.commands.run import run as run_command
 from metatui.cli.main import main
 from metatui.config.fields import change
+from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
 from metatui.learning.training.meta_steps import MetaSteps
@@ -261,9 +262,9 @@ def test_ignored_signal_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def interrupted(settings: Settings) -> RunFolder:
+def interrupted(settings: Settings, *changes: PlannedChange) -> RunFolder:
     """Start a run, interrupt it after two meta-steps, and return its folder."""
-    session = Session.start(settings)
+    session = Session.start(settings, changes=changes)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 2:
             session.interrupt()
@@ -283,14 +284,15 @@ def tiny() -> Settings:
 
 def test_auto_resumes_the_newest_interrupted_run(tiny: Settings) -> None:
     older, newer = interrupted(tiny), interrupted(tiny)
-    other = interrupted(change(tiny, {"training.seed": 5}))
+    planned = PlannedChange(3, "algorithm.inner_lr", 1)
+    others = interrupted(change(tiny, {"training.seed": 5})), interrupted(tiny, planned)
     assert automatic().exit_code == 0
-    assert [run.status() for run in (older, newer, other)] == ["interrupted", "finished", "interrupted"]
+    assert (older.status(), newer.status()) == ("interrupted", "finished")
     assert automatic().exit_code == 0
     assert older.status() == "finished"
     assert automatic().exit_code == 0
-    assert len(RunStore().runs()) == 4
-    assert other.status() == "interrupted"
+    assert len(RunStore().runs()) == 5
+    assert [run.status() for run in others] == ["interrupted"] * 2, "with other settings or scheduled changes"
 
 
 def test_auto_prefers_the_run_of_its_slurm_job(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -575,6 +575,7 @@ def test_status(tmp_path: Path, events: list[str], held: bool, status: str) -> N
     journal.close()
     lock = RunLock(run.lock_path) if held else None
     assert run.status() == status
+    assert RunStore(tmp_path).live_twins(Settings()) == [run] * held
     if lock:
         lock.release()
 
