@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ def test_changed_and_deleted_runs_are_detected(tmp_path: Path, read: list[str]) 
     for reader in (store, RunStore(tmp_path)):
         assert [(run.id, run.iteration) for run in reader.summaries()] == [("changed", 51)]
     assert read == ["changed"]
+    for name in ("journal.jsonl", "metrics.jsonl", "evaluation.json", "lock"):
+        (changed.path / name).touch()
+        os.utime(changed.path / name, ns=(1, 1))
+        read.clear()
+        store.summaries()
+        assert read == ["changed"], name
 
 
 def test_live_runs_are_read_every_time(tmp_path: Path, read: list[str]) -> None:
@@ -135,6 +142,8 @@ def test_lost_files_are_reported(tmp_path: Path) -> None:
 
 def test_run_that_has_no_metrics_yet_has_lost_none(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(Settings())
+    os.utime(run.path, (0, 1e9))
+    assert summarise(run).started == datetime.fromtimestamp(1e9, UTC), "the time at which the folder was created"
     assert summarise(run).problem is None
     lock = RunLock(run.lock_path)
     journal = JournalWriter(run.journal_path)
