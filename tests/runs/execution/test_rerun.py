@@ -26,6 +26,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.summary import summarise
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.metrics import read_all
@@ -246,6 +247,7 @@ def test_preset_saved_from_a_run_repeats_it(
     again = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
     assert_same(first, again)
     assert again.journal()[0].details["preset"] == "mine"
+    assert [summarise(run).changed_live for run in (first, again)] == [True, False]
 
 
 def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
