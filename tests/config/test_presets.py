@@ -216,6 +216,10 @@ def plan(*changes: str) -> str:
             r"change 1: algorithm.inner_lr is \[\], but",
         ),
         (plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalu = 1"), "change 1: 'valu' is unknown"),
+        (
+            plan("iteration = 100_000_000\nvalidate = true"),
+            "is 100000000, but must be a whole number of meta-steps from 0",
+        ),
         (plan("iteration = 1\nvalidate = false"), "change 1: validate is False, but must be true"),
         (plan("iteration = 1\nvalidate = true\nvalue = 1"), "change 1: 'value' is unknown"),
         (
@@ -241,6 +245,11 @@ def test_invalid_files_are_refused(tmp_path: Path, text: str, sentence: str) -> 
         presets.load(path)
     assert "bad.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_maximum_number_of_changes(tmp_path: Path) -> None:
+    (tmp_path / "many.toml").write_text(plan(*["iteration = 99_999_999\nvalidate = true"] * MOST))
+    assert presets.load(tmp_path / "many.toml").changes == (PlannedValidation(99_999_999),) * MOST
 
 
 def test_invalid_preset_does_not_hide_others(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
