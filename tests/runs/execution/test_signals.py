@@ -296,13 +296,17 @@ def test_auto_resumes_the_newest_interrupted_run(tiny: Settings) -> None:
 
 
 def test_auto_prefers_the_run_of_its_slurm_job(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    mine = interrupted(tiny)
-    monkeypatch.setenv("SLURM_JOB_ID", "8")
-    newer = interrupted(tiny)
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    def set_job(job: str, rank: str) -> None:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        monkeypatch.setenv("SLURM_PROCID", rank)
+
+    runs = []
+    for job, rank in (("7", "0"), ("7", "1"), ("8", "0")):
+        set_job(job, rank)
+        runs.append(interrupted(tiny))
+    set_job("7", "0")
     assert automatic().exit_code == 0
-    assert (mine.status(), newer.status()) == ("finished", "interrupted")
+    assert [run.status() for run in runs] == ["finished", "interrupted", "interrupted"]
 
 
 def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
