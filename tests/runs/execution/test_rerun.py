@@ -138,6 +138,7 @@ def test_killed_rerun_resumes_its_plan(tmp_path: Path) -> None:
     first = train(Session.start(SMALL, runs_dir=tmp_path), ACTIONS)
     for until in (3, 13, 22):
         killed = train(again(first), {}, until=until)
+        assert rerun_of(killed).changes == rerun_of(first).changes
         list(Session.resume(killed))
         assert_same(first, killed)
 
@@ -174,6 +175,7 @@ def test_rerun_keeps_the_engine_of_auto(tmp_path: Path, monkeypatch: pytest.Monk
     for each in (run, other.run):
         assert {e.details["engine"] for e in each.journal() if e.event == "started"} == {"loop"}
     assert_same(run, other.run)
+    assert other.run.settings().compute.threads == run.journal()[0].details["threads"] > 0
     list(chosen_anew := again(run, {"compute.engine": "auto"}))
     assert chosen_anew.run.journal()[0].details["engine"] == "batched"
 
