@@ -26,7 +26,7 @@ from metatui.runs.analysis.comparison import Comparing, Comparison, Protocol, Ru
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.tables import costs, tables
-from metatui.runs.analysis.exports import EXPORTS, as_csv, export
+from metatui.runs.analysis.exports import EXPORTS, as_csv, as_json, export
 from metatui.runs.analysis.report import as_html
 from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.run_folder import RunFolder
@@ -360,7 +360,7 @@ def test_csv_has_a_row_for_each_test_over_seeds() -> None:
     comparison = constructed(
         *(
             result(f"{name} {seed}", [1.0 + seed, 2.0, last], settings=settings)
-            for name, last in (("maml", 1.5), ("reptile", 2.5))
+            for name, last in (("maml", 1.75), ("reptile", 2.5))
             for seed in range(2)
             for settings in (change(SINUSOID, {"algorithm.name": name, "training.seed": seed}),)
         )
@@ -373,6 +373,9 @@ def test_csv_has_a_row_for_each_test_over_seeds() -> None:
     assert float(first["difference"]) == pair.test.difference
     assert (float(first["p"]), float(first["p_holm"])) == (pair.test.p, pair.p_holm)
     assert [row["test"] for row in others] == ["paired t"] * len(comparison.pairs)
+    report = as_json(comparison)
+    assert [(each["a"], each["b"]) for each in report["seeds"]] == [(["maml 0", "maml 1"], ["reptile 0", "reptile 1"])]
+    assert [each["median_difference"] for each in report["pairs"]] == [each.test.median for each in comparison.pairs]
 
 
 def test_csv_names_the_test_that_was_possible() -> None:
@@ -383,6 +386,11 @@ def test_csv_names_the_test_that_was_possible() -> None:
     assert float(row["p"]) == float(row["p_holm"]) == comparison.pairs[0].test.wilcoxon_p
     (row,) = rows_of_tests(constructed(steady, result("lost", [math.nan, math.nan, 1.0])))
     assert (row["p"], row["p_holm"], row["diverged"]) == ("nan", "nan", "2")
+    all_there, few_left = result("A", [1.0, 1.2, 1.5, 1.1, 1.3]), result("B", [*[math.nan] * 3, 2.0, 2.5])
+    comparison = constructed(all_there, few_left)
+    assert math.isfinite(comparison.pairs[0].test.deciding_p)
+    (row,) = rows_of_tests(comparison)
+    assert (row["p"], row["p_holm"], row["diverged"]) == ("nan", "nan", "3")
 
 
 def as_markdown(comparison: Comparison, folder: Path) -> str:
