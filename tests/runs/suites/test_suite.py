@@ -10,6 +10,7 @@ import pytest
 
 from metatui.config import presets
 from metatui.config.fields import change
+from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import MOST_RUNS, PlannedRun, Suite, SuiteManifest, SuiteMonitor, bundled, load, read
@@ -318,6 +319,21 @@ def test_failure_counts_only_for_runs_with_the_same_settings(tmp_path: Path) -> 
     assert statuses(moved) == [("presets: ANIL", "failed"), ("presets: Reptile", "waiting")]
     manifest.failures_path.write_text(json.dumps({"presets: MAML": "recorded without its settings"}))
     assert statuses(suite) == [("presets: MAML", "waiting"), ("presets: ANIL", "waiting")]
+
+
+def test_reason_of_a_failed_run(suite: Suite, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    planned, _ = suite.runs
+    with SuiteManifest(suite, store) as manifest:
+        run = made(store, planned)
+        manifest.add(run)
+        manifest.failed(planned, "it diverged")
+    for event, problem in (("interrupted", None), ("failed", "it diverged")):
+        journal = JournalWriter(run.journal_path)
+        journal.record(event, 0)
+        journal.close()
+        found = SuiteMonitor(manifest).read().runs[0]
+        assert (found.status, found.problem) == (event, problem)
 
 
 def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
