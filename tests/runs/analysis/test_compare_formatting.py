@@ -19,7 +19,7 @@ from metatui.runs.analysis.comparison.labels import labels, listed
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
-from metatui.runs.analysis.comparison.tables import differing_settings, paired
+from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired
 from metatui.runs.analysis.comparison.values import (
     Comparison,
     Costs,
@@ -29,6 +29,7 @@ from metatui.runs.analysis.comparison.values import (
     TimeToTarget,
     TrainingCurve,
 )
+from metatui.runs.formatting import file_size
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -106,6 +107,10 @@ def test_median_contradicts_mean() -> None:
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)
     (message,) = verdicts(a, b)
     assert message.startswith("The loss of B is 20.6")
+    assert message.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
+    loss, better = [1.0] * 120, [0.9] * 95 + [0.0] * 25
+    (message,) = verdicts(result("A", loss, better), result("B", loss, [0.8] * 120), metric="accuracy")
+    assert message.startswith("B is ")
     assert message.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
 
 
@@ -213,7 +218,13 @@ def test_verdicts_over_seeds() -> None:
     assert flat.endswith("but no test is possible: the results do not vary across seeds")
     (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (1 of 2 seeds) cannot be compared")
-    (fewer,) = conclusions(*low, *seeds("B", [0.6, math.nan, 0.62], **{"algorithm.inner_lr": 0.5}))
+    assert lost.endswith("; up to 4 of 4 tasks per run diverged and are left out")
+    several = (*low, *seeds("B", [0.6, math.nan, 0.62], **{"algorithm.inner_lr": 0.5}))
+    protocol = Protocol("sinusoid", "test", 4, 1, 10, 1, 0, None, None)
+    table = groups(Comparison(protocol, several, (), (), None, (), seed_groups(several)))
+    assert table
+    assert [row[1] for row in table.rows] == ["3", "2 (1 diverged)"]
+    (fewer,) = conclusions(*several)
     assert " below that of MAML (inner lr 0.5) (2 of 3 seeds) on the same 4 tasks" in fewer
     assert conclusions(*low) == []
 
@@ -394,6 +405,9 @@ def test_formatted_numbers() -> None:
         "850 µs", "4.2 ms", "250 ms", "999 ms", "12.3 s", "1 min 00 s", "4 min 05 s", "2 h 10 min",
     ]  # fmt: skip
     assert [memory(n) for n in (412 * 2**20, 3435973837)] == ["412 MiB", "3.2 GiB"]
+    assert [file_size(n) for n in (0, 5000, 50_000, 5 * 2**20, 2**34)] == [
+        "0 KiB", "4.9 KiB", "49 KiB", "5.0 MiB", "16 GiB",
+    ]  # fmt: skip
     assert [listed(names) for names in (["A"], ["A", "B"], ["A", "B", "C"])] == ["A", "A and B", "A, B and C"]
 
 
@@ -405,6 +419,9 @@ def test_negative_differences_have_a_minus_sign() -> None:
     (row,) = table.rows
     assert row[2] == "−0.2500 ± 0.0080"
     assert row[-1].startswith("−2.5")
+    table = paired(Comparison(protocol, (b, a), pairs([b, a], metric="loss", step=1), (), None, ()))
+    assert table
+    assert table.rows[0][2] == "+0.2500 ± 0.0080"
 
 
 @pytest.mark.parametrize(
