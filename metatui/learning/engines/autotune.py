@@ -205,7 +205,7 @@ def _milliseconds(
     For Reptile, an adaptation is measured instead. If runs use CUDA graphs, a whole meta-step is captured as a CUDA
     graph and measured.
 
-    The result is the shortest of several measured times, or the first measured time if it exceeds twice `limit`. For
+    The result is the shortest of several measured times, or of at most three if they all exceed twice `limit`. For
     images on a CPU, only two tasks are measured (or one for each worker if there are more than two workers), because
     the time is proportional to the number of tasks. On a GPU, all tasks that fit in memory are measured.
     """

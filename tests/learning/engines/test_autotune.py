@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,18 +14,21 @@ from metatui.learning import experiment as experiment_module
 from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
-from metatui.learning.engines.autotune import Measured, _milliseconds
-from metatui.learning.engines.base import Engine
+from metatui.learning.engines.autotune import WORTH_COMPILING, Measured, _milliseconds
+from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
 from metatui.learning.hardware import devices
 from metatui.learning.hardware.devices import Device, cpu
 from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.losses import MEAN_SQUARED_ERROR
+from metatui.utils import paths
 from metatui.utils.errors import BadInput
 
 Make = Callable[..., Settings]
 Sample = Callable[[int], Episodes]
+ADD, READ = Measured.add, autotune._read
+"""The original functions of the cache of measurements. A fixture in tests/conftest.py replaces them in tests."""
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
@@ -81,6 +86,62 @@ def test_times_are_kept_for_each_number_of_threads(tiny: Make, monkeypatch: pyte
         assert experiment.settings.compute.threads == int(variable)
         words.append(experiment.engine_reason.split(" 1 ms")[0])
     assert words == ["measured", "measured", "measured earlier:"]
+
+
+@pytest.fixture
+def cache_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Store measurements in a file in a temporary folder, and return its path."""
+    monkeypatch.setattr(paths, "measured_engines_file", lambda: tmp_path / "cache" / "engines.json")
+    monkeypatch.setattr(autotune, "_read", READ)
+    monkeypatch.setattr(Measured, "add", ADD)
+    return tmp_path / "cache" / "engines.json"
+
+
+def test_newest_measurements_are_kept_in_a_file(cache_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autotune, "KEPT", 2)
+    for key, engine, ms in (("a", "loop", 1.0), ("b", "loop", 2.0), ("a", "batched", 3.0), ("c", "loop", 4.0)):
+        Measured(key=key).add(engine, ms)
+    assert READ() == {"a": {"loop": 1.0, "batched": 3.0}, "c": {"loop": 4.0}}
+    assert Measured(key="a").ms == {"loop": 1.0, "batched": 3.0}
+    assert Measured(key="b").ms == {}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"a": 3}', '{"a": {"loop": "x"}}', '{"a": {"loop": -1}}', '{"a": {"loop": NaN}}']
+)
+def test_damaged_file_of_measurements_is_replaced(content: str, cache_file: Path) -> None:
+    cache_file.parent.mkdir()
+    cache_file.write_text(content)
+    measured = Measured(key="b")
+    assert measured.ms == {}
+    measured.add("loop", 2.0)
+    assert json.loads(cache_file.read_text()) == {"b": {"loop": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("later", "loop_ms", "has_compiler", "engine", "reason"),
+    [
+        (3001, 20.0, True, "compiled", "after 6 meta-steps; batched measured 10 ms per meta-step; loop: 20 ms"),
+        (3000, 20.0, True, "batched", "measured 10 ms per meta-step; loop: 20 ms"),
+        (3001, 20.0, False, "batched", "measured 10 ms per meta-step; loop: 20 ms"),
+        (3001, 5.0, True, "loop", "measured 5 ms per meta-step; batched: 10 ms"),
+    ],
+    ids=["long", "short", "no compiler", "loop is faster"],
+)
+def test_long_runs_on_the_batched_engine_are_compiled(
+    later: int,
+    loop_ms: float,
+    has_compiler: bool,
+    engine: str,
+    reason: str,
+    tiny: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure_as(monkeypatch, {"batched": 10.0, "loop": loop_ms})
+    monkeypatch.setattr(autotune, "WORTH_COMPILING", WORTH_COMPILING)
+    monkeypatch.setattr(autotune, "has_compiler", lambda: has_compiler)
+    experiment = set_up(tiny(compute__compile_after=6, training__iterations=6 + later))
+    assert (experiment.settings.compute.engine, experiment.engine_reason) == (engine, reason)
 
 
 def test_error_of_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +239,62 @@ def test_first_call_is_not_timed(tiny: Make, monkeypatch: pytest.MonkeyPatch, de
     episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
     algorithm = algorithm_of(tiny(compute__cuda_graphs=False))
     assert autotune._timed(engine, algorithm, {}, episodes, limit=None) == pytest.approx(250)
+
+
+class Clock:
+    """A fake of `time.perf_counter`, which an engine advances by an eighth of a second for each meta-gradient."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, engine: Engine, device: str) -> None:
+        self.now, self.calls = 0.0, 0
+        monkeypatch.setattr(autotune, "_device", lambda engine: torch.device(device))
+        monkeypatch.setattr(autotune, "synchronize", lambda device: None)
+        monkeypatch.setattr(autotune, "SECONDS", 0.5)
+        monkeypatch.setattr("metatui.learning.engines.autotune.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr(engine, "meta_gradient_of", self.advance)
+
+    def advance(self, *_: object) -> None:
+        self.calls += 1
+        self.now += 0.125
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(None, 1 + 4), (260.0, 4), (240.0, 3)])
+def test_slow_engines_are_measured_less_often(
+    limit: float | None, calls: int, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Check the number of measurements of an engine that takes 500 ms for the 12 tasks of a meta-step."""
+    engine = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR)
+    clock = Clock(monkeypatch, engine, "cpu")
+    episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
+    algorithm = algorithm_of(tiny(algorithm__meta_batch=12))
+    assert autotune._timed(engine, algorithm, {}, episodes, limit=limit) == 125
+    assert clock.calls == calls
+
+
+@pytest.mark.parametrize(("limit", "captured"), [(None, True), (13.0, True), (12.0, False)])
+def test_very_slow_engines_are_measured_without_capture(
+    limit: float | None, captured: bool, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, released = mlp((4,)), []
+    engine = make_engine("batched", model, MEAN_SQUARED_ERROR)
+    clock = Clock(monkeypatch, engine, "cuda")
+
+    class Captured:
+        """A fake of `CapturedStep` whose graph takes a quarter of the time of the eager meta-gradient."""
+
+        def __init__(self, *_: object) -> None: ...
+
+        def capture(self, *_: object) -> None: ...
+
+        def __call__(self, *_: object) -> None:
+            clock.now += 0.03125
+
+        def release(self) -> None:
+            released.append(True)
+
+    monkeypatch.setattr(autotune, "CapturedStep", Captured)
+    episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
+    took = autotune._timed(engine, algorithm_of(tiny()), meta_parameters(model), episodes, limit=limit)
+    assert (took, bool(released)) == (31.25 if captured else 125, captured)
 
 
 def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:

@@ -17,7 +17,6 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines import autotune
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers import convolution
@@ -291,12 +290,8 @@ def test_engine_of_convolutions_without_convolutions(engine: str, model: str, wa
     assert [f"compute.engine is '{engine}', which differs from" in notice for notice in notices] == [True] * warned
 
 
-def test_auto_measures_native_only_with_a_compiler(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_auto_measures_native_only_with_a_compiler(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "false")
-    monkeypatch.setattr(paths, "measured_engines_file", lambda: tmp_path / "engines.json")
-    monkeypatch.setattr(autotune, "SECONDS", 0.0)
     images = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "model.filters": 16})
     assert "native" not in set_up(images).measured.ms
     monkeypatch.delenv("CC")
