@@ -154,6 +154,11 @@ def test_meta_steps_are_measured(engine: str) -> None:
     assert took.peak_memory_bytes is not None
 
 
+def test_times_are_medians_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [0.001, 0.009, 0.002])
+    assert measure(REPTILE.settings("batched", "cpu"), seconds=0.01).ms == 2.0
+
+
 def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Sequence[int]] = []
     draw = GlyphSource.episodes
@@ -385,8 +390,16 @@ def test_unmeasurable_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert not isinstance(raised.value, BadInput)
 
 
-def test_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measurement, "matmul_rate", lambda device, dtype: 5e9)
+def test_machine_is_described(monkeypatch: pytest.MonkeyPatch, one_torch_thread: None) -> None:
+    threads: list[int] = []
+
+    def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+        threads.append(torch.get_num_threads())
+        return 5e9
+
+    monkeypatch.setattr(measurement, "default_threads", lambda: 2)
+    monkeypatch.setattr(measurement, "matmul_rate", matmul_rate)
     monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
     found = measurement.machine("cpu")
     assert (found.device, found.torch, found.matmul_gflops, found.copy_gb_per_s) == ("cpu", torch.__version__, 5.0, 6.0)
+    assert (found.threads, threads) == (2, [2])
