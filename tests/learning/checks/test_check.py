@@ -15,20 +15,27 @@ from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.layers.fused_first_block import WORTH_IT
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.registry import ENGINES
 from metatui.learning.hardware.devices import Device
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.learner import Learner
 from metatui.utils.errors import BadInput
+
+CASES = ("mlp", "conv4 max_pool", "conv4 stride")
 
 
 def test_all_checks_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "DIRECTIONS", 1)  # less time
     checks = list(run_checks())
     assert [c for c in checks if not c.ok] == []
-    covered = {(c.algorithm, c.engine, c.reference) for c in checks}
-    for algorithm, engine in product(("maml", "fomaml", "reptile"), ("loop", "batched")):
-        assert (algorithm, engine, "finite differences") in covered
-        assert (algorithm, engine, "higher") in covered
+    covered = {(c.name.partition(": ")[0], c.algorithm, c.engine, c.reference) for c in checks}
+    for case in CASES:
+        for algorithm, engine in product(("maml", "fomaml", "reptile"), ENGINES):
+            assert (case, algorithm, engine, "finite differences") in covered
+            assert (case, algorithm, engine, "higher") in covered or engine not in ("loop", "batched")
+        assert (case, "maml", "loop", "fomaml") in covered
+        assert {(case, "reptile", engine, "torch.optim.Adam") for engine in ("loop", "batched")} <= covered
+        assert {(case, "scratch", engine, "torch.optim.SGD") for engine in ENGINES} <= covered
     assert {c.algorithm for c in checks} == set(ALGORITHMS.names())
 
 
@@ -38,8 +45,30 @@ def test_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         next(run_checks("auto"))
 
 
+@pytest.mark.parametrize(("device", "full_size"), [("cpu", []), ("cuda:1", [torch.device("cuda:1")])])
+def test_full_size_networks_are_checked_on_gpus(
+    device: str, full_size: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[torch.device] = []
+
+    def compare(case: torch.device, *, full_size: bool) -> list[object]:
+        assert full_size
+        compared.append(case)
+        return []
+
+    monkeypatch.setattr(check, "resolve", lambda name: Device(name, "a processor", 0))
+    for others in ("cases", "check_algorithms", "check_pretrained"):
+        monkeypatch.setattr(check, others, lambda device: [])
+    monkeypatch.setattr(check, "full_size_cases", lambda device: [device])
+    monkeypatch.setattr(check, "compare", compare)
+    assert list(run_checks(device)) == []
+    assert compared == full_size
+
+
 def test_full_size_networks_use_fused_layers() -> None:
-    for case in check.full_size_cases(torch.device("cpu")):
+    cases = list(check.full_size_cases(torch.device("cpu")))
+    assert [case.name for case in cases] == ["conv4-64 max_pool", "conv4-64 stride"]
+    for case in cases:
         queries, filters = case.episodes.query_x[0], next(p for p in case.model.parameters() if p.ndim == 4)
         assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT
 
@@ -104,7 +133,9 @@ def test_wrong_gradient_of_ordinary_training_is_detected(share: float, monkeypat
 
 
 def test_cases_adapt_affine_norms() -> None:
-    for case in check.cases(torch.device("cpu"))[1:]:
+    perceptron, *images = check.cases(torch.device("cpu"))
+    assert (perceptron.name, *(case.name for case in images)) == CASES
+    for case in images:
         scales = [p for name, p in case.model.named_parameters() if p.ndim == 1 and name.endswith("weight")]
         assert len(scales) == 4
         assert all(p.requires_grad for p in scales)
