@@ -143,6 +143,30 @@ def test_auto_skips_failing_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatc
     assert [event.text for event in events if isinstance(event, Warned)] == [said]
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA error: the GPU is lost\nCompile with TORCH_USE_CUDA_DSA"), "CUDA error: the GPU is lost"),
+        (AssertionError("Torch not compiled with CUDA enabled"), "Torch not compiled with CUDA enabled"),
+        (None, None),
+    ],
+)
+def test_a_computation_shows_whether_a_gpu_works(
+    error: Exception | None, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+
+    def ones(size: int, device: str) -> torch.Tensor:
+        used.append(device)
+        if error is not None:
+            raise error
+        return torch.zeros(size)
+
+    monkeypatch.setattr(torch, "ones", ones)
+    assert cuda.failure(2) == said
+    assert used == ["cuda:2"]
+
+
 def test_silent_gpu_does_not_hide_others(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = "CUDA error: the GPU is lost"
 

@@ -98,7 +98,8 @@ def tiny() -> Settings:
     )
 
 
-def test_cuda_peak_is_the_allocated_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("over_current", "expected"), [(False, 3 * MIB), (True, 2 * MIB)])
+def test_cuda_peak_is_the_allocated_memory(over_current: bool, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def peak(device: str) -> int:
@@ -107,5 +108,7 @@ def test_cuda_peak_is_the_allocated_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda device: asked.append(("reset", device)))
     monkeypatch.setattr("torch.cuda.max_memory_allocated", peak)
-    assert PeakMemory("cuda:1").bytes() == 3 * MIB
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: None)
+    monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: MIB)
+    assert PeakMemory("cuda:1", over_current=over_current).bytes() == expected
     assert asked == [("reset", "cuda:1"), ("peak", "cuda:1")]
