@@ -6,11 +6,13 @@ import math
 import queue
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 import torch
 
+from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import (
     Change,
@@ -41,6 +43,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import trainer as trainer_module
 from metatui.learning.training.failures import out_of_memory_message
+from metatui.learning.training.hints import Hints
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState, evaluate_state
 from metatui.utils.errors import BadInput, SettingsError
@@ -55,7 +58,7 @@ def of(kind: type[E], events: list[Event]) -> list[E]:
 
 
 def timeless(events: list[Event]) -> list[Event]:
-    """Return the events with all durations set to zero."""
+    """Return the events without durations and without the timed events about the progress of evaluations."""
 
     def plain(event: Event) -> Event:
         match event:
@@ -67,7 +70,7 @@ def timeless(events: list[Event]) -> list[Event]:
                 return replace(event, evaluation=replace(event.evaluation, seconds=0.0))
         return event
 
-    return [plain(event) for event in events]
+    return [plain(event) for event in events if not (isinstance(event, Evaluating) and event.done)]
 
 
 def later(events: list[Event], iteration: int) -> list[Event]:
@@ -226,9 +229,9 @@ def test_command_that_arrives_while_the_queue_is_examined_comes_last(
 
 def test_changes_before_a_stop_during_validation_are_kept(tiny: Make) -> None:
     settings = tiny(evaluation__every=5)
-    change, later = (Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25))
+    first, later = (Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25))
     saved: dict[str, TrainerState] = {}
-    events = list(when(Trainer(settings, save=saved.__setitem__), 5, Evaluate(), change, Stop(), later))
+    events = list(when(Trainer(settings, save=saved.__setitem__), 5, Evaluate(), first, Stop(), later))
     assert [(e.iteration, e.new) for e in of(Tweaked, events)] == [(5, 0.5)]
     assert not of(Evaluated, events)
     assert saved["last"].values["settings"]["algorithm"]["outer_lr"] == 0.5
@@ -283,6 +286,48 @@ def test_checkpoint_command(tiny: Make) -> None:
     assert Checkpointed(5, "last") in events
 
 
+def test_checkpoints_at_regular_times(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: now))
+    settings = tiny(evaluation__every=0, training__iterations=10, checkpoint__every=40.0)
+    events = []
+    for event in Trainer(settings, save=lambda kind, state: None).events():
+        events.append(event)
+        now += 10.0 * isinstance(event, Progress)  # duration of a meta-step
+    last = [event.iteration for event in of(Checkpointed, events) if event.kind == "last"]
+    assert last == [4, 8, 10]
+
+
+def test_hints_know_the_model_and_its_measured_time(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    class Recorded(Hints):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            given.append(arguments)
+
+    monkeypatch.setattr(trainer_module, "Hints", Recorded)
+    glyphs = tiny(task__source="glyphs", task__shots=1, model__filters=2, compute__threads=2)
+    for settings in (glyphs, tiny(compute__threads=1)):
+        trainer = Trainer(settings)
+        assert given[-1]["moved"]() == 0
+        trainer.learner.flat.vector.mul_(3)
+        assert given[-1]["moved"]() == pytest.approx(2)
+    assert [(each["has_batch_norm"], each["measured_ms"]) for each in given] == [(True, 1.0), (False, None)]
+
+
+def test_resumed_run_keeps_the_threads_of_its_first_meta_batch(tiny: Make, one_torch_thread: None) -> None:
+    glyphs = {"task__source": "glyphs", "task__shots": 1, "model__filters": 2}
+    settings = tiny(compute__engine="loop", compute__threads=2, **glyphs)
+    state = Trainer(settings).state()
+    assert torch.get_num_threads() == 1, "threads compute separate tasks"
+    one = change(settings, {"algorithm.meta_batch": 1})
+    Trainer(one, state=state)
+    assert torch.get_num_threads() == 1
+    Trainer(one)
+    assert torch.get_num_threads() == 2
+
+
 def test_early_stop(tiny: Make) -> None:
     # The learning rate is so large that the first validation stays the best one.
     settings = tiny(algorithm__outer_lr=5.0, training__early_stop=3, training__iterations=50, evaluation__every=2)
@@ -333,6 +378,10 @@ def test_non_finite_validation_is_never_best(tiny: Make) -> None:
     assert isinstance(finished, Finished)
     assert finished.test is not None
     assert finished.test.iteration == 2  # the last parameters, because there are no best ones
+    assert finished.warning is not None
+    assert finished.warning.startswith(
+        "No validation had a finite result, so the last parameters were tested instead of the best; "
+    )
 
 
 @pytest.mark.parametrize("name", ["maml", "reptile", "pretrained"])
@@ -476,6 +525,14 @@ def test_run_that_reaches_its_last_meta_step_is_not_stopped_early(tiny: Make, mo
     assert (finished.iteration, finished.reason) == (12, "iterations")
 
 
+def test_repeated_validation_does_not_end_the_run(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [(1.0, 0), *[(2.0, 0)] * 4, (1.0, 0)]
+    events = validated(tiny, monkeypatch, results, Evaluate(), Evaluate(), training__early_stop=2)
+    assert [event.iteration for event in of(Evaluated, events)] == [4, 4, 4, 8, 12]
+    (finished,) = of(Finished, events)
+    assert (finished.iteration, finished.reason) == (12, "early_stop")
+
+
 def test_fewer_diverged_tasks_beat_a_better_mean(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     events = validated(tiny, monkeypatch, [(0.1, 1), (5.0, 0), (0.2, 1), (4.0, 0), (4.0, 0)])
     assert [event.best for event in of(Evaluated, events)] == [True, True, False, True]
@@ -498,4 +555,12 @@ def test_diverged_test_tasks_are_reported(tiny: Make, monkeypatch: pytest.Monkey
     assert finished.warning == (
         "1 of 4 test tasks diverged: lower algorithm.inner_lr (now 0.01) or algorithm.outer_lr (now 0.001) and train "
         "again"
+    )
+
+
+def test_rate_that_was_raised_after_the_best_validation_is_named(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [(1.0, 0), (2.0, 0), (2.0, 1)]
+    (finished,) = of(Finished, validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01)))
+    assert finished.warning == (
+        "1 of 4 test tasks diverged: lower algorithm.outer_lr (now 0.01, 0.001 at the best validation) and train again"
     )
