@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -137,6 +138,36 @@ def test_caller_state_and_run_are_independent(
     assert result.test.loss == usual.test.loss
     assert result.meta_loss == usual.meta_loss
     assert found == usual_numbers
+
+
+def torch_settings() -> dict[str, object]:
+    """Return the settings that `CALLERS` change, read without the functions under test."""
+    precision = torch._C._get_fp32_precision_getter("mkldnn", "matmul")
+    try:
+        matmul_precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the precision of a single backend is set
+        matmul_precision = ""
+    return {
+        "dtype": torch.get_default_dtype(), "autocast": torch.is_autocast_enabled("cpu"),
+        "grad": torch.is_grad_enabled(), "inference": torch.is_inference_mode_enabled(),
+        "device": torch.get_default_device(), "matmul_precision": matmul_precision,
+        "precision": "ieee" if precision == "none" else precision,
+        "deterministic": torch.are_deterministic_algorithms_enabled(), "denormals": sys.float_info.min / 2 == 0,
+        "anomaly": torch.is_anomaly_enabled(), "mkldnn": torch._C._get_mkldnn_enabled(),
+        "cudnn": torch.backends.cudnn.benchmark,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("caller", [name for name in CALLERS if name not in ("threads", "seed")])
+def test_computations_start_with_default_settings(caller: str) -> None:
+    usual = torch_settings()
+    with CALLERS[caller]():
+        changed = torch_settings()
+        assert changed != usual
+        with TorchState():
+            assert torch_settings() == usual
+        assert torch_settings() == changed
+    assert torch_settings() == usual
 
 
 def test_the_caller_state_is_restored_after_an_error(tmp_path: Path) -> None:
