@@ -58,6 +58,7 @@ def test_captured_runs_match_eager_ones(
     # Each graph is replayed once more, to verify that it does what was captured.
     launches = simulator.graph_launches
     assert launches == STEPS + len(simulator.captured)
+    assert len(simulator.captured) == 2  # one for each size of the meta-batch
     for capture in simulator.captured:
         assert not capture.scalars, "a replay would use the value of the capture"
         assert not capture.elsewhere
