@@ -191,7 +191,7 @@ BAD: list[tuple[Build, str]] = [
     (nothing, "but there is no such folder"),
     (a_file, "which is not a folder"),
     (a_pipe, "which is not a folder"),
-    (a_loop, "which "),
+    (a_loop, "which is a link to itself"),
     (a_nul, "task.folder is '/a�b', but must be the path of a folder"),
     (unknown_home, "task.folder is '~nobody-of-this-name/images', but must be the path of a folder"),
     (unreadable, "which cannot be read: permission denied"),
