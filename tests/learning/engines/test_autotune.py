@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from metatui.config.declarations import Scalar
 from metatui.config.settings import Settings
 from metatui.learning import experiment as experiment_module
 from metatui.learning.algorithm import Algorithm, algorithm_class
@@ -124,7 +126,7 @@ def test_damaged_file_of_measurements_is_replaced(content: str, cache_file: Path
         (3001, 20.0, True, "compiled", "after 6 meta-steps; batched measured 10 ms per meta-step; loop: 20 ms"),
         (3000, 20.0, True, "batched", "measured 10 ms per meta-step; loop: 20 ms"),
         (3001, 20.0, False, "batched", "measured 10 ms per meta-step; loop: 20 ms"),
-        (3001, 5.0, True, "loop", "measured 5 ms per meta-step; batched: 10 ms"),
+        (7000, 5.0, True, "loop", "measured 5 ms per meta-step; batched: 10 ms"),
     ],
     ids=["long", "short", "no compiler", "loop is faster"],
 )
@@ -295,6 +297,24 @@ def test_very_slow_engines_are_measured_without_capture(
     episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
     took = autotune._timed(engine, algorithm_of(tiny()), meta_parameters(model), episodes, limit=limit)
     assert (took, bool(released)) == (31.25 if captured else 125, captured)
+
+
+def test_measurements_depend_on_whatever_changes_the_time(tiny: Make) -> None:
+    def key(model: nn.Module | None = None, device: Device | None = None, threads: int = 1, **changes: Scalar) -> str:
+        return autotune.measured_for(tiny(**changes), device or cpu(), model or mlp((4,)), threads)._key
+
+    other: list[dict[str, Scalar]] = [
+        {"compute__precision": "float64"}, {"compute__second_order": "unrolled"}, {"task__shots": 3},
+        {"task__queries": 3}, {"algorithm__name": "fomaml"}, {"algorithm__inner_steps": 2},
+        {"algorithm__inner_optimizer": "adam"}, {"algorithm__meta_batch": 5}, {"algorithm__adapt": "head"},
+        {"algorithm__freeze": "0.*"}, {"algorithm__name": "imaml"},
+        {"algorithm__name": "imaml", "imaml__cg_steps": 2}, {"task__source": "glyphs", "task__ways": 2},
+        {"task__source": "glyphs", "task__ways": 3},
+    ]  # fmt: skip
+    keys = [key(), key(mlp((5,))), key(device=Device("cpu", "another processor", 2**30)), key(threads=2)]
+    keys += [key(**changes) for changes in other]  # type: ignore[arg-type]
+    assert len(set(keys)) == len(keys)
+    assert key(training__seed=1, algorithm__outer_lr=0.5, evaluation__tasks=7) == key()
 
 
 def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:
