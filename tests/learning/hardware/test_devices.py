@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metatui.config.fields import parse
+from metatui.learning import experiment
 from metatui.learning.hardware import devices
-from metatui.learning.hardware.devices import cpu, default_threads, moved, resolve, synchronize, use
+from metatui.learning.hardware.devices import Device, cpu, default_threads, moved, resolve, synchronize, use
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
+from metatui.utils.errors import SettingsError
 
 
 def broken(*_: object) -> None:
@@ -20,6 +23,12 @@ def test_cpu_needs_no_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("cpu") == cpu()
     for call in (use, synchronize, free_unused_memory):
         call(torch.device("cpu"))
+
+
+def test_float64_is_refused_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "resolve", lambda name: Device("mps", "a GPU", 2**30))
+    with pytest.raises(SettingsError, match=r"compute\.precision is 'float64', but must be float32 on mps"):
+        experiment.set_up(parse({"compute": {"precision": "float64"}}))
 
 
 @pytest.mark.parametrize(

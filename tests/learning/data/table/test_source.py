@@ -194,6 +194,13 @@ def test_sizes_of_random_splits(tmp_path: Path, tasks: int, sizes: list[int]) ->
     assert [source.task_count(split) for split in SPLITS] == sizes
 
 
+def test_large_shares_leave_a_task_for_each_split(tmp_path: Path) -> None:
+    path = regressions(tmp_path / "table.csv", tasks=4, rows=7)
+    for shares, sizes in (((0.02, 0.88), [1, 1, 2]), ((0.88, 0.02), [1, 2, 1])):
+        source = source_of(path, targets="y0", val_fraction=shares[0], test_fraction=shares[1])
+        assert [source.task_count(split) for split in SPLITS] == sizes
+
+
 def test_columns_and_tasks_are_noted(path: Path, source: TableSource, tmp_path: Path) -> None:
     contents, units = source.notes
     assert contents == f"'{path}' has inputs: x0, x1; targets: y0, y1; tasks: 26 training, 6 validation, 8 test"
