@@ -60,6 +60,25 @@ def test_gpu_tasks_are_split_by_tensor_size(
     assert split_into == parts
 
 
+def test_tasks_are_halved_when_out_of_memory(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = set_up(tiny(compute__precision="float64"))
+    theta, real, given = experiment.theta(), experiment.episodes, []
+
+    def losses() -> Tensor:
+        return run_generator(measure(experiment, theta, split="test", tasks=9, steps=1, shots=10))[0].loss
+
+    def episodes(split: Split, tasks: range, **sizes: int) -> Episodes:
+        given.append(len(tasks))
+        if len(tasks) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(split, tasks, **sizes)
+
+    expected = losses()
+    monkeypatch.setattr(experiment, "episodes", episodes)
+    torch.testing.assert_close(losses(), expected)
+    assert given == [9, 4, 4, 1]
+
+
 def test_stages_of_the_set_up(tiny: Make) -> None:
     reported: list[str] = []
     with stages.listener(reported.append):
