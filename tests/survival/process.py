@@ -24,6 +24,9 @@ from metatui.runs.execution.session import Session
 
 Kind = Literal["step", "write"]
 
+_write = os.write
+"""The original function, which reports are written with, because they do not count as moments."""
+
 COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "evaluate": Evaluate, "change": Change}
 
 
@@ -47,19 +50,26 @@ class Moments:
                 signal.pause()
 
     def say(self, **what: Any) -> None:
-        os.write(self.report, json.dumps(what).encode() + b"\n")
+        _write(self.report, json.dumps(what).encode() + b"\n")
 
 
 def count_writes(moments: Moments) -> None:
     """Patch `os` to count moments when a file is half written, or about to be synced, renamed, truncated or removed."""
     pwrite = os.pwrite
 
-    def half(handle: int, data: bytes, at: int) -> int:
-        done = pwrite(handle, data[: len(data) // 2], at) if len(data) > 1 else 0
+    def half(handle: int, data: bytes | memoryview) -> int:
+        rest = memoryview(data)
+        done = _write(handle, rest[: len(rest) // 2]) if len(rest) > 1 else 0
         moments.pass_by("write", "write")
-        return done + pwrite(handle, data[done:], at + done)
+        return done + _write(handle, rest[done:])
 
-    vars(os)["pwrite"] = half
+    def half_at(handle: int, data: bytes | memoryview, at: int) -> int:
+        rest = memoryview(data)
+        done = pwrite(handle, rest[: len(rest) // 2], at) if len(rest) > 1 else 0
+        moments.pass_by("write", "pwrite")
+        return done + pwrite(handle, rest[done:], at + done)
+
+    vars(os).update(write=half, pwrite=half_at)
     for name in ("fsync", "replace", "ftruncate", "unlink"):
         vars(os)[name] = _noticed(moments, name, vars(os)[name])
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from metatui.runs.storage.jsonl import AppendOnlyFile
+from metatui.utils.files import write_atomically
 from tests.survival.cases import CASES, Case
 from tests.survival.killing import survive
 from tests.survival.nursery import Nursery
+from tests.survival.process import Kind, Moments, count_writes
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +31,26 @@ def test_killed_run_has_the_results_of_an_uninterrupted_one(case: Case, tmp_path
     chain = survive(short, tmp_path / "runs", nursery, kills=2, seed=5)
     assert chain.kills
     assert chain.differences == []
+
+
+def test_files_are_half_written_at_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[tuple[str, list[bytes]]] = []
+
+    def pass_by(self: Moments, kind: Kind, where: str) -> None:
+        passed.append((where, [path.read_bytes() for path in tmp_path.iterdir()]))
+
+    for name in ("write", "pwrite", "fsync", "replace", "ftruncate", "unlink"):  # to restore them after the test
+        monkeypatch.setattr(os, name, getattr(os, name))
+    monkeypatch.setattr(Moments, "pass_by", pass_by)
+    count_writes(Moments(-1, None, 0))
+    write_atomically(tmp_path / "file", b"whole content")
+    assert passed == [
+        ("write", [b"whole "]), ("fsync", [b"whole content"]), ("replace", [b"whole content"]),
+        ("fsync", [b"whole content"]),
+    ]  # fmt: skip
+    (tmp_path / "file").unlink()
+    passed.clear()
+    file = AppendOnlyFile(tmp_path / "lines")
+    file.write(b"one line")
+    file.close()
+    assert passed == [("pwrite", [b"one "]), ("fsync", [b"one line"])]
