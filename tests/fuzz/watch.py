@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,10 +25,15 @@ RUNS_CODE = frozenset(
     {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen",
      "pickle.find_class", "ctypes.dlopen", "os.startfile", "webbrowser.open"}
 )  # fmt: skip
-CHANGES = frozenset(
-    {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.symlink", "os.link", "os.chmod", "os.chown",
-     "shutil.rmtree"}
-)  # fmt: skip
+CHANGES: Mapping[str, tuple[tuple[int, int | None], ...]] = {
+    "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.mkdir": ((0, 2),), "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((1, 3),), "os.symlink": ((1, 2),), "os.truncate": ((0, None),), "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),), "os.utime": ((0, 3),), "shutil.rmtree": ((0, None),),
+}  # fmt: skip
+"""Audit events of changes to files. For each changed path, the positions of the path and of the file descriptor of the
+folder to which it is relative."""
+FOLLOWS = frozenset({"os.truncate", "os.chmod", "os.chown", "os.utime"})
+"""Events that follow a symbolic link at the path."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -69,12 +74,9 @@ class Watch:
             path, mode, flags = arguments
             if (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & WRITES):
                 self._check(event, path, follow=not (flags or 0) & os.O_NOFOLLOW)
-        elif event in ("os.remove", "os.rmdir"):
-            path, folder = arguments
-            self._check(event, path, follow=False, folder=folder)
-        elif event in CHANGES:
-            for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
-                self._check(event, path, follow=event in ("os.truncate", "os.chmod"))
+        for path, folder in CHANGES.get(event, ()):
+            relative_to = -1 if folder is None else arguments[folder]
+            self._check(event, arguments[path], follow=event in FOLLOWS, folder=relative_to)
 
     def _check(self, event: str, path: object, *, follow: bool, folder: int = -1) -> None:
         """Record a violation unless `path` is in the case's home folder or in `/proc/self`, or is `/dev/null`.
