@@ -144,3 +144,8 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """Return the norm of `a - b` relative to the norm of `b`."""
     a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))
+
+
+def largest(*values: float) -> float:
+    """Return the largest value, or NaN if any value is NaN, which Python's `max` may ignore."""
+    return float(torch.tensor(values, dtype=torch.float64).max())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from metatui.learning.training.trainer_state import TrainerState
 from tests.cuda.guard import reason_unavailable
 from tests.gpu import runner
 from tests.gpu.__main__ import main
@@ -22,7 +24,7 @@ from tests.gpu.lab import Finding, Lab, found, judged, skipped
 from tests.gpu.runner import Planned, run_all, run_one
 from tests.gpu.steps import STEPS
 from tests.gpu.steps.computing import captures, machine
-from tests.gpu.steps.running import second
+from tests.gpu.steps.running import Trained, _apart, second
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +129,21 @@ def test_steps_on_cpu(lab: Lab) -> None:
     assert described
     assert not [finding for finding in described if finding.problem or finding.skipped]
     assert [finding.skipped for step in (captures, second) for finding in step(lab)] == ["cpu is not a CUDA device"] * 2
+
+
+@pytest.mark.parametrize(
+    ("losses", "theta", "apart"),
+    [
+        ([1.0, 2.0], 4.0, 0.0), ([1.0, 2.0], 5.0, 0.25), ([3.0, 2.0], 4.0, 2 / 5**0.5), ([1.0], 4.0, math.inf),
+        ([math.nan, 2.0], 4.0, math.nan), ([1.0, 2.0], math.nan, math.nan),
+    ],
+)  # fmt: skip
+def test_difference_between_runs(losses: list[float], theta: float, apart: float) -> None:
+    one, other = (
+        Trained(losses, torch.tensor([value]), [], TrainerState({}, {}))
+        for losses, value in ((losses, theta), ([1.0, 2.0], 4.0))
+    )
+    assert _apart(one, other) == pytest.approx(apart, nan_ok=True)
 
 
 def test_unknown_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from metatui.learning.hardware.devices import available
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, class_and_message
-from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, skipped
+from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, largest, skipped
 
 AGREEMENT = 1e-9
 """Maximum difference between captured and eager meta-steps in float64, as measured by `_captured_against_eager`."""
@@ -78,7 +78,7 @@ def check(lab: Lab) -> Iterator[Finding]:
     for name, group in groupby(results, key=lambda result: result.name):
         checks = list(group)
         wrong = [_described(each) for each in checks if not each.ok]
-        worst = max(each.relative_error for each in checks)
+        worst = largest(*(each.relative_error for each in checks))
         yield judged(name, "; ".join(wrong) or None, checks=len(checks), largest_error=worst)
 
 
@@ -108,7 +108,7 @@ def captures(lab: Lab) -> Iterator[Finding]:
                 except Exception as error:
                     yield judged(f"{title}, {name}, {engine}", class_and_message(error, 300))
                     continue
-                worst = max(figures.values())
+                worst = largest(*figures.values())
                 problem = None if worst <= AGREEMENT else f"captured and eager meta-steps differ by {worst:.1e}"
                 yield judged(f"{title}, {name}, {engine}", problem, **figures)
     default = torch.cuda.current_stream() == torch.cuda.default_stream()
@@ -139,7 +139,7 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
         numbers = range(tasks, tasks + batch)
         graphed.capture(numbers)
         a, b = _step(eager, numbers, outer_lr), _step(graphed, numbers, outer_lr)
-        figures = max(figures, abs(a.meta_loss - b.meta_loss), abs(a.support_loss - b.support_loss))
+        figures = largest(figures, abs(a.meta_loss - b.meta_loss), abs(a.support_loss - b.support_loss))
         tasks += batch
     if graphed.captures is None:
         raise AssertionError("the meta-steps were not captured")

@@ -27,7 +27,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.errors import SettingsError, class_and_message
-from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, skipped
+from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, largest, skipped
 
 AGREEMENT = 1e-6
 """Maximum relative difference between the results of two float64 runs that should agree, such as one on the GPU and one
@@ -76,11 +76,12 @@ def train(settings: Settings, state: TrainerState | None = None) -> Trained:
 def _apart(a: Trained, b: Trained) -> float:
     """Return the larger of two relative differences between runs: that of the losses and that of the parameters.
 
-    The difference is infinite if the runs have different numbers of losses.
+    The difference is infinite if the runs have different numbers of losses, and NaN if any value is NaN.
     """
     if len(a.losses) != len(b.losses):
         return math.inf
-    return max(difference(torch.tensor(a.losses), torch.tensor(b.losses)), difference(a.theta, b.theta))
+    losses = difference(torch.tensor(a.losses), torch.tensor(b.losses))
+    return largest(losses, difference(a.theta, b.theta))
 
 
 def runs(lab: Lab) -> Iterator[Finding]:
@@ -157,7 +158,7 @@ def memory(lab: Lab) -> Iterator[Finding]:
     halved = [note for note in limited.notes if "out of memory" in note]
     apart = _apart(limited, free)
     problem = "the limit was never reached" if not halved else None
-    if apart > AGREEMENT:
+    if not apart <= AGREEMENT:
         problem = f"with fewer tasks at once the run differs by {apart:.1e}"
     mib = {"needed_mib": needed >> 20, "limit_mib": limit >> 20}
     yield judged("memory limit", problem, notes=limited.notes, difference=apart, **mib)
