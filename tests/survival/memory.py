@@ -35,6 +35,11 @@ class Samples:
     process: list[int] = field(default_factory=list)
     device: list[int] = field(default_factory=list)
 
+    @property
+    def grew(self) -> bool:
+        """True if main memory use or GPU memory use grew by more than FLAT after the warm-up."""
+        return any(end > (1 + FLAT) * warm for warm, end in map(self.ends, filter(None, (self.process, self.device))))
+
     @staticmethod
     def ends(samples: list[int]) -> tuple[float, float]:
         """Return the median memory use after the warm-up and at the end, each over a sixth of the total time."""
@@ -73,7 +78,7 @@ def watch(*, minutes: float, only: str, device: str) -> int:
             counted = nursery.wait()
             steps = 0 if isinstance(counted, str) else counted["step"] // 2
             warm, end = Samples.ends(samples.process)
-            grew += end > (1 + FLAT) * warm
+            grew += samples.grew
             on_device = " to ".join(f"{size / 2**20:.0f} MiB" for size in Samples.ends(samples.device or [0]))
             print(
                 f"{case.algorithm:11}{case.engine:10}{long.settings.task.source:10}{warm / 2**20:6.1f} MiB"

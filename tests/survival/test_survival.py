@@ -13,6 +13,7 @@ from metatui.runs.storage.jsonl import AppendOnlyFile
 from metatui.utils.files import write_atomically
 from tests.survival.cases import CASES, Case
 from tests.survival.killing import survive
+from tests.survival.memory import Samples
 from tests.survival.nursery import Nursery
 from tests.survival.process import Kind, Moments, count_writes
 
@@ -54,3 +55,11 @@ def test_files_are_half_written_at_moments(tmp_path: Path, monkeypatch: pytest.M
     file.write(b"one line")
     file.close()
     assert passed == [("pwrite", [b"one "]), ("fsync", [b"one line"])]
+
+
+@pytest.mark.parametrize(("end", "grew"), [(100, False), (105, False), (106, True)])
+def test_growth_of_memory_is_detected(end: int, grew: bool) -> None:
+    warming_up, steady, growing = [*range(30), *[100] * 60], [100] * 90, [*[100] * 75, *[end] * 15]
+    assert not Samples(warming_up).grew
+    assert Samples(growing).grew is grew
+    assert Samples(steady, device=growing).grew is grew
