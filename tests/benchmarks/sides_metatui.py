@@ -32,13 +32,14 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
-    start = {name: t.clone() for name, t in learner.tensors().items()}
+    start = learner.flat.vector.clone()
 
     def step() -> None:
         try:
             learner.meta_step(tasks, settings.outer_lr)
         except Diverged:  # can happen after very many meta-steps on the same few tasks
-            learner.load({name: t.clone() for name, t in start.items()})
+            learner.flat.vector.copy_(start)
+            learner.load({name: torch.zeros_like(t) for name, t in learner.tensors().items()})
         synchronize(work.device)
 
     name = "metatui" if engine == "auto" else f"metatui, {engine}"

@@ -79,6 +79,19 @@ def test_sides_do_not_change_the_model() -> None:
     assert all(torch.equal(before[name], p) for name, p in work.model.state_dict().items())
 
 
+@pytest.mark.parametrize("algorithm", ["maml", "reptile"])
+def test_metatui_starts_again_after_divergence(algorithm: str) -> None:
+    """Check that failed meta-steps, which are incomplete, are not timed again and again."""
+    side, fresh = metatui_side(small(algorithm), "loop"), metatui_side(small(algorithm), "loop")
+    side.step()
+    for p in side.theta().values():
+        p.fill_(1e30)
+    side.step()  # diverges
+    for each in (side, fresh):
+        each.step()
+    assert all(torch.equal(p, side.theta()[name]) for name, p in fresh.theta().items())
+
+
 def test_rows_of_the_table() -> None:
     rows = works()
     assert [(w.algorithm.name, len(w.episodes), w.algorithm.inner_steps) for w in rows] == [
