@@ -13,8 +13,9 @@ import io
 import statistics
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from metatui.config.fields import change
 from metatui.events import Event, Noted, Progress, Started
 from metatui.runs.execution.session import Session
 from tests.benchmarks.report import figure, machine, written
-from tests.benchmarks.side import Side
+from tests.benchmarks.side import Side, Unavailable
 from tests.benchmarks.sides_metatui import metatui_side
-from tests.benchmarks.timing import take_turns
+from tests.benchmarks.timing import Disagree, take_turns
 from tests.benchmarks.works import Work, works
 
 ENDLESS = 100_000_000
@@ -61,8 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measured(work: Work, seconds: float) -> dict[str, Any]:
     """Time a bare meta-step and a meta-step within a run, and return the figures of one row of the table."""
+    # For both, `auto` must choose the same engine, so the settings must be the same.
+    settings = change(
+        work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
+    )
+    work = replace(work, settings=settings)
     bare = metatui_side(work)
     with tempfile.TemporaryDirectory() as folder, a_run(work, Path(folder)) as run:
+        if run.engine != bare.engine:
+            raise Disagree(f"the engine is {run.engine} in the run, but {bare.engine} in the bare meta-steps")
         timed = take_turns([bare, run], seconds)
     without, within = timed[bare.name], timed[run.name]
     # The turns of a round have the same load on the machine.
@@ -79,13 +87,10 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 
     Its meta-steps include drawing tasks, writing metrics and printing progress.
     """
-    settings = change(
-        work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
-    )
-    session = Session.start(settings, runs_dir=folder)
+    session = Session.start(work.settings, runs_dir=folder)
     threads = torch.get_num_threads()
     with redirect_stderr(io.StringIO()), display(session.run) as shown, closing(iter(session)) as events:
-        _settle(events, shown)
+        engine = settle(events, shown)
 
         def step() -> None:
             for event in events:
@@ -93,24 +98,31 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
                 if isinstance(event, Progress):
                     return
 
-        yield Side("run", step, dict, threads)
+        yield Side("run", step, dict, threads, engine)
 
 
-def _settle(events: Generator[Event, None, None], shown: PlainDisplay | LiveDisplay) -> None:
-    """Advance the run until it no longer changes its engine.
+def settle(events: Iterator[Event], shown: PlainDisplay | LiveDisplay) -> str:
+    """Advance the run until it no longer changes its engine, and return the name of the engine.
 
     If the run does not compile meta-steps, one meta-step is enough. Otherwise, the run is advanced until it switches
-    to compiled meta-steps or reports why it cannot switch.
+    to compiled meta-steps.
+
+    Raises:
+        Unavailable: if the run cannot switch to compiled meta-steps.
     """
-    compiles = False
+    engine = ""
     for event in events:
         shown.see(event)
-        if isinstance(event, Started):
-            compiles = event.engine == "compiled"
-        if isinstance(event, Noted) and not event.text.startswith("Waiting"):
-            return
-        if isinstance(event, Progress) and not compiles:
-            return
+        match event:
+            case Started():
+                engine = event.engine
+            case Noted() if event.text.startswith("Meta-steps are compiled"):
+                return engine
+            case Noted() if event.text.startswith("Training continues on the batched engine"):
+                raise Unavailable(event.text)
+            case Progress() if engine != "compiled":
+                return engine
+    raise Unavailable("the run ended")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

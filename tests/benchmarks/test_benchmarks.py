@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
+from metatui.cli.console.progress import PlainDisplay
 from metatui.config.declarations import Scalar
 from metatui.config.presets import load
+from metatui.config.settings import Settings
+from metatui.events import Event, Noted, Progress, Started
 from metatui.learning.data.omniglot.cache import save
 from metatui.learning.data.omniglot.manifest import characters
 from metatui.learning.data.omniglot.splits import DRAWINGS
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing
@@ -153,6 +159,28 @@ def test_overhead_is_printed_with_its_limit() -> None:
     _, _, slow, quick = product.table(rows).splitlines()
     assert slow == "| slow | 100 | 110 | 10.00 (10%) | 15.00 |"
     assert quick == "| quick | 0.5 | 0.55 | 0.05 (10%) | 0.10 |"
+
+
+def test_run_is_timed_after_its_last_change_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def events(engine: str, *texts: str) -> Iterator[Event]:
+        yield Started(Settings(), "cpu", "a CPU", engine, "", 10, 0)
+        for number, text in enumerate(texts):
+            yield Progress(number + 1, 1.0, None, 1.0, 1.0, 0.001, 25, 1.0)
+            yield Noted(number + 1, text)
+
+    hint, switch = "The loss no longer decreases", "Meta-steps are compiled from now on"
+    shown = PlainDisplay(Console(file=StringIO()), RunFolder(Path("run")))
+    eager = events("loop", hint)
+    assert product.settle(eager, shown) == "loop"
+    assert next(eager) == Noted(1, hint)
+    compiled = events("compiled", "Waiting for the compiler", hint, switch, hint)
+    assert product.settle(compiled, shown) == "compiled"
+    assert isinstance(next(compiled), Progress)
+    with pytest.raises(Unavailable, match="there is no compiler"):
+        product.settle(events("compiled", "Training continues on the batched engine: there is no compiler"), shown)
+    monkeypatch.setattr(product, "metatui_side", lambda work: metatui_side(work, "batched"))
+    with pytest.raises(Disagree, match="the engine is loop in the run, but batched in the bare meta-steps"):
+        product.measured(made("small", {**WAVES, "compute.engine": "loop"}), seconds=0)
 
 
 def test_memory_of_inner_steps_is_measured() -> None:
