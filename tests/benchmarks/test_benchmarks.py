@@ -122,6 +122,57 @@ def test_table_is_printed_and_saved(capsys: pytest.CaptureFixture[str], tmp_path
     assert all(f"{name} is left out because it cannot be imported" in printed.err for name in left_out)
 
 
+class FakeTime:
+    """A fake of the module `time`, whose clock is set by the test."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_libraries_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check the order, the times and the numbers of threads of all meta-steps, with 2 cores and 3 rounds.
+
+    The first meta-step of each library takes 100 s, like a compilation, which must not be included in the times.
+    """
+    for name, value in {"WARM_UP": 0.9, "TURN": 5.0, "SLOW": 2000.0, "FEWEST_ROUNDS": 3}.items():
+        monkeypatch.setattr(timing, name, value)
+    monkeypatch.setattr(timing, "usable_cores", lambda: 2)
+    clock = FakeTime()
+    monkeypatch.setattr(timing, "time", clock)
+    taken: list[tuple[str, int]] = []
+    slowness = {1: 1.0, 2: 0.5}
+
+    def side(name: str, threads: int | None = None, seconds: float = 1.0) -> Side:
+        def step() -> None:
+            first = (name, torch.get_num_threads()) not in taken
+            taken.append((name, torch.get_num_threads()))
+            clock.now += 100.0 if first else seconds * slowness[torch.get_num_threads()]
+
+        return Side(name, step, dict, threads)
+
+    fixed, free, slow = side("fixed", 1), side("free"), side("slow", 1, seconds=6.0)
+    for each in (fixed, free, slow):
+        timing.choose_threads(each)
+    assert {name for name, _ in taken} == {"free"}
+    assert (fixed.threads, free.threads, slow.threads) == (1, 2, 1)
+    taken.clear()
+    clock.now = 0.0
+    timed = timing.take_turns([fixed, free, slow], 250.0)
+    assert {name: each.turns[:2] for name, each in timed.items()} == {
+        "fixed": (1000.0, 1000.0), "free": (500.0, 500.0), "slow": (6000.0, 6000.0),
+    }  # fmt: skip
+    assert {each.torch_threads for each in timed.values()} == {1, 2}
+    # A warm-up of at least 0.9 s, and a turn of 5 s. Slow meta-steps have a warm-up only in the first round.
+    first = [*["fixed"] * 6, *["free"] * 11, *["slow"] * 2]
+    later = [*["fixed"] * 6, *["free"] * 12, "slow"]
+    assert [name for name, _ in taken] == [*first, *later, *later]
+    assert timing.take_turns([fixed], 60.0)["fixed"].turns == (1000.0,) * 10
+    assert timing.Timed((1.0, 2.0, 9.0), 1).ms == 2.0
+
+
 def test_unknown_row_is_refused() -> None:
     with pytest.raises(SystemExit, match="--only is 'nothing', but must be part of a row's name"):
         side_by_side.main(["--only", "nothing"])
@@ -202,6 +253,25 @@ def test_memory_of_inner_steps_is_measured() -> None:
     assert batched == "| batched | 20 steps did not finish in 900 s | | | | |"
 
 
+def test_memory_is_measured_after_the_first_meta_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Peak:
+        def __init__(self, device: str, *, over_current: bool) -> None:
+            calls.append(f"begin on {device}, {over_current}")
+
+        def bytes(self) -> int:
+            calls.append("end")
+            return 7
+
+    monkeypatch.setattr(memory, "PeakMemory", Peak)
+    monkeypatch.setattr(
+        memory, "metatui_side", lambda work, engine: Side("", lambda: calls.append("step"), dict, 1, "loop")
+    )
+    assert memory.measured("auto", small("maml")) == memory.Peaked("loop", 7)
+    assert calls == ["step", "begin on cpu, True", *["step"] * memory.META_STEPS, "end"]
+
+
 def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "WAYS", (("nothing", "auto"), ("loop", "auto")))
     memory.main(["--only", "nothing"])
@@ -232,7 +302,9 @@ def test_finns_table_is_trained_and_printed(capsys: pytest.CaptureFixture[str], 
     assert row.startswith("| 5-way 1-shot | 98.7 ± 0.4 | ")
     (kept,) = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert (kept["tasks"], kept["meta_steps"]) == (2, 2)
-    assert (tmp_path / "runs" / kept["run"]).is_dir()
+    test = RunFolder(tmp_path / "runs" / kept["run"]).evaluation().test
+    assert test is not None
+    assert [kept["accuracy"] / 100, kept["ci95"] / 100] == pytest.approx(test.final)
 
 
 def test_finns_cells_have_published_numbers_and_600_tasks() -> None:
