@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from metatui.runs.storage.store import RunStore
 from metatui.tui.launch import make_app
 from tests.monkey.actor import Monkey, still_answers
 from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
@@ -39,7 +40,7 @@ def main() -> int:
             finally:
                 stop_all(root)
         wrong = wrong_with(root)
-        runs = len(list(root.iterdir()))
+        runs = len(RunStore(root).runs())
     done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(monkey.done.items()))
     print(f"{sum(monkey.done.values()):,} actions in {time.monotonic() - began:.0f} s ({done}); the app was started "
           f"{starts} times; {runs} runs")  # fmt: skip

@@ -14,7 +14,7 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Stop
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.checkpoints import newest_checkpoint
-from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.run_folder import RunFolder, has_died
 from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
 from metatui.tui.controllers.sessions import Sessions, StartingRun
@@ -129,6 +129,8 @@ def _wrong(run: RunFolder) -> list[str]:
     status = run.status()
     if status not in ("finished", "stopped", "interrupted"):
         problems_found.append(f"its status is {status}")
+    if has_died(run.journal(), status):
+        problems_found.append("its process was killed or crashed")
     run.settings(), run.evaluation(), run.views()
     steps = [step.iteration for step in read_all(run.metrics())]
     if steps != list(range(1, len(steps) + 1)):
@@ -136,7 +138,7 @@ def _wrong(run: RunFolder) -> list[str]:
     state, problems = newest_checkpoint(run.checkpoints_path)
     problems_found += problems
     reached = int(state.values["iteration"]) if state else 0
-    if status == "stopped" and reached != len(steps):
+    if status in ("finished", "stopped") and reached != len(steps):
         problems_found.append(f"its checkpoint is of meta-step {reached}, but its metrics go to {len(steps)}")
     if run.crash_path.exists():
         problems_found.append("it crashed")
