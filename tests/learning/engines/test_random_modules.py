@@ -57,6 +57,10 @@ def another_loss(case: Case, loss: Tensor, gradients: Params) -> object:
     return loss + 1e-6, gradients
 
 
+def loss_is_not_a_number(case: Case, loss: Tensor, gradients: Params) -> object:
+    return loss + torch.nan, gradients
+
+
 def changes_parameter(case: Case, loss: Tensor, gradients: Params) -> object:
     next(case.module.parameters()).data.mul_(2)
     return loss, gradients
@@ -84,8 +88,8 @@ def refuses(case: Case, loss: Tensor, gradients: Params) -> object:
     ("fault", "engine", "kind"),
     [
         (scaled, "loop", "wrong"), (scaled, "batched", "wrong"), (not_a_number, "loop", "wrong"),
-        (incomplete, "loop", "wrong"), (another_loss, "loop", "wrong"), (changes_parameter, "loop", "changed"),
-        (changes_mode, "loop", "changed"), (draws, "loop", "changed"), (fails, "loop", "raw error"),
+        (incomplete, "loop", "wrong"), (another_loss, "loop", "wrong"), (loss_is_not_a_number, "loop", "wrong"),
+        (changes_parameter, "loop", "changed"), (changes_mode, "loop", "changed"), (draws, "loop", "changed"), (fails, "loop", "raw error"),
         (refuses, "loop", "refused without need"), (refuses, "auto", "refused without need"),
         (refuses, "batched", "refused"),
     ],
