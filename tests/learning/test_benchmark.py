@@ -199,18 +199,37 @@ class FakeTime:
 
 @pytest.mark.parametrize(("takes", "readings"), [(0.004, 50), (0.2, 5), (3.0, 3)])
 def test_number_of_clock_readings(monkeypatch: pytest.MonkeyPatch, takes: float, readings: int) -> None:
-    fake, calls = FakeTime(), 0
+    fake, calls, queued = FakeTime(), 0, 0.0
 
     def call() -> None:
-        nonlocal calls
+        nonlocal calls, queued
         calls += 1
-        fake.now += takes
+        assert calls < 1000, "the clock does not advance"
+        queued += takes
+
+    def synchronize(device: torch.device) -> None:
+        nonlocal queued
+        fake.now, queued = fake.now + queued, 0.0
 
     monkeypatch.setattr(timing, "time", fake)
+    monkeypatch.setattr(timing, "synchronize", synchronize)
     found = timing.seconds_of(call, CPU, spend=1.0)
     assert found == pytest.approx([takes] * len(found))
     assert readings <= len(found) <= 1.3 * readings
     assert calls * takes <= max(0.3 + 1.0 + 3 * takes, 4 * takes) + 0.02
+
+
+def test_median_time_and_peak_memory_of_a_meta_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Peak:
+        def __init__(self, device: str, *, over_current: bool) -> None:
+            self.given = (device, over_current)
+
+        def bytes(self) -> int:
+            return 7 if self.given == ("cpu", True) else 0
+
+    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [0.5, 0.25, 0.125])
+    monkeypatch.setattr(measurement, "PeakMemory", Peak)
+    assert measure(MAML.settings("batched", "cpu"), seconds=0.01) == Timing(250.0, 7)
 
 
 def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,16 +409,15 @@ def test_unmeasurable_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert not isinstance(raised.value, BadInput)
 
 
-def test_machine_is_described(monkeypatch: pytest.MonkeyPatch, one_torch_thread: None) -> None:
-    threads: list[int] = []
-
+@pytest.mark.usefixtures("one_torch_thread")
+def test_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-        threads.append(torch.get_num_threads())
+        assert (device, dtype, torch.get_num_threads()) == (CPU, torch.float32, 3)
         return 5e9
 
-    monkeypatch.setattr(measurement, "default_threads", lambda: 2)
+    monkeypatch.setattr(measurement, "default_threads", lambda: 3)
     monkeypatch.setattr(measurement, "matmul_rate", matmul_rate)
     monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
     found = measurement.machine("cpu")
     assert (found.device, found.torch, found.matmul_gflops, found.copy_gb_per_s) == ("cpu", torch.__version__, 5.0, 6.0)
-    assert (found.threads, threads) == (2, [2])
+    assert found.threads == 3

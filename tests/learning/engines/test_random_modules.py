@@ -88,8 +88,10 @@ def refuses(case: Case, loss: Tensor, gradients: Params) -> object:
     ("fault", "engine", "kind"),
     [
         (scaled, "loop", "wrong"), (scaled, "batched", "wrong"), (not_a_number, "loop", "wrong"),
-        (incomplete, "loop", "wrong"), (another_loss, "loop", "wrong"), (loss_is_not_a_number, "loop", "wrong"),
-        (changes_parameter, "loop", "changed"), (changes_mode, "loop", "changed"), (draws, "loop", "changed"), (fails, "loop", "raw error"),
+        (incomplete, "loop", "wrong"), (another_loss, "loop", "wrong"),
+        (loss_is_not_a_number, "loop", "wrong"),
+        (changes_parameter, "loop", "changed"), (changes_mode, "loop", "changed"),
+        (draws, "loop", "changed"), (fails, "loop", "raw error"),
         (refuses, "loop", "refused without need"), (refuses, "auto", "refused without need"),
         (refuses, "batched", "refused"),
     ],
