@@ -154,11 +154,6 @@ def test_meta_steps_are_measured(engine: str) -> None:
     assert took.peak_memory_bytes is not None
 
 
-def test_times_are_medians_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [0.001, 0.009, 0.002])
-    assert measure(REPTILE.settings("batched", "cpu"), seconds=0.01).ms == 2.0
-
-
 def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Sequence[int]] = []
     draw = GlyphSource.episodes
