@@ -18,7 +18,7 @@ from metatui.config import fields, registry
 from metatui.utils import child_process
 
 if TYPE_CHECKING:
-    from metatui.learning.engines.autotune import Measured
+    from metatui.learning.engines.autotune import EngineTimings
 
 # Tests run in parallel, with one core each. torch reads this when it is imported. Threads of runs that use all cores
 # wait without spinning: otherwise, on a busy machine, a small run on images takes thirty times the CPU time.
@@ -92,7 +92,7 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr("metatui.learning.engines.autotune.WORTH_COMPILING", float("inf"))
     monkeypatch.setattr("metatui.learning.engines.autotune._read", dict)
-    monkeypatch.setattr("metatui.learning.engines.autotune.Measured.add", _remember)
+    monkeypatch.setattr("metatui.learning.engines.autotune.EngineTimings.add", _remember)
 
 
 @pytest.fixture
@@ -137,5 +137,5 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget()
 
 
-def _remember(measured: Measured, engine: str, ms: float) -> None:
+def _remember(measured: EngineTimings, engine: str, ms: float) -> None:
     measured.ms[engine] = ms

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metatui.cli.options import changed
-from metatui.cli.terminal_guard import supervised
+from metatui.cli.options import apply_options
+from metatui.cli.terminal_guard import run_in_child
 from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
 
@@ -35,9 +35,9 @@ def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme
         further = arguments()
         from metatui.tui.launch import run_app
 
-        return run_app(**further, ascii=ascii_only, theme=theme, words=crash_info)
+        return run_app(**further, ascii=ascii_only, theme=theme, crash_info=crash_info)
 
-    return supervised(run)
+    return run_in_child(run)
 
 
 def app_arguments(
@@ -54,7 +54,7 @@ def app_arguments(
 
     loaded = presets.load(preset) if preset is not None else None
     base = loaded.settings if loaded else Settings()
-    settings = changed(base, assignments) if assignments else loaded and loaded.settings
+    settings = apply_options(base, assignments) if assignments else loaded and loaded.settings
     return {
         "settings": settings,
         "preset": loaded.name if loaded else None,

@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 import metatui
-from metatui.cli.console.encoding import spelled, use_characters_of_terminal
+from metatui.cli.console.encoding import replace_unencodable, use_characters_of_terminal
 from metatui.cli.options import examples, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
@@ -209,7 +209,7 @@ def _flush(stream: TextIO | None) -> None:
 def _fail(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         # Click replaces a stream in ASCII by one in UTF-8.
-        text = spelled(sanitize(sentence, limit=2000), getattr(sys.stderr, "encoding", None) or "ascii")
+        text = replace_unencodable(sanitize(sentence, limit=2000), getattr(sys.stderr, "encoding", None) or "ascii")
         click.echo(f"metatui: {text}", err=True)
     return code
 

@@ -175,25 +175,25 @@ def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) 
         raise BadInput("--seeds cannot be combined with --detach: the runs would train at the same time")
 
 
-def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
+def parse_options(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """Return the settings given with `--set` and `--device`.
 
     Raises:
         SettingsError: if a setting is unknown or its value is not allowed.
     """
-    from metatui.config.fields import FIELDS, assignment
+    from metatui.config.fields import FIELDS, parse_assignment
 
-    values = dict(map(assignment, assignments))
+    values = dict(map(parse_assignment, assignments))
     if device is not None:
         values["compute.device"] = FIELDS["compute.device"].read(device)
     return values
 
 
-def changed(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
-    """Return `settings` changed by `--set` and `--device`. Raises the same errors as `changes`."""
+def apply_options(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
+    """Return `settings` changed by `--set` and `--device`. Raises the same errors as `parse_options`."""
     from metatui.config.fields import change
 
-    return change(settings, changes(assignments, device))
+    return change(settings, parse_options(assignments, device))
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:

@@ -36,7 +36,7 @@ TERMINAL_SECONDS = 2
 """Maximum number of seconds to wait until the terminal accepts output."""
 
 
-def supervised(body: Callable[[CrashInfo], int]) -> int:
+def run_in_child(body: Callable[[CrashInfo], int]) -> int:
     """Call `body` in a forked child process, and return its exit code in both the parent and the child.
 
     Call this function before large imports and before threads are started. If standard input or output is not a
@@ -44,23 +44,23 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
     """
     from metatui.tui.terminal.crash_info import CrashInfo
 
-    words = CrashInfo()
+    crash_info = CrashInfo()
     if not (os.isatty(0) and os.isatty(1)):
-        return body(words)
+        return body(crash_info)
     line = termios.tcgetattr(0)
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        return body(words)
+        return body(crash_info)
     status = _waited(child)
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(TERMINAL_SECONDS)
     with suppress(OSError, termios.error):  # the terminal may be closed or stalled
-        if words.drawing:
+        if crash_info.drawing:
             _restore(line)
         if os.WIFSIGNALED(status):
-            _report_crash(os.WTERMSIG(status), words)
+            _report_crash(os.WTERMSIG(status), crash_info)
     signal.alarm(0)
     if not os.WIFSIGNALED(status):
         return os.waitstatus_to_exitcode(status)
@@ -125,11 +125,11 @@ def _name(number: int) -> str:
     return names.get(number, f"signal {number}")
 
 
-def _report_crash(number: int, words: CrashInfo) -> None:
+def _report_crash(number: int, crash_info: CrashInfo) -> None:
     from metatui.tui.terminal.crash_info import describe_background_run
     from metatui.utils import paths
 
     lines = [f"metatui was terminated by {_name(number)}; details are in the log {paths.log_file()}"]
-    if run := words.run:
+    if run := crash_info.run:
         lines.append(describe_background_run(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())

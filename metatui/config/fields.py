@@ -122,14 +122,14 @@ def without_effect(settings: Settings, paths: Iterable[str]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for path in paths:
         if unmet := FIELDS[path].unmet(settings):
-            reasons.setdefault(assigned(unmet), []).append(path)
+            reasons.setdefault(format_assignments(unmet), []).append(path)
     return [
         f"{', '.join(same)} {'has' if len(same) == 1 else 'have'} no effect with {reason}"
         for reason, same in reasons.items()
     ]
 
 
-def fixed_because(path: str, settings: Settings) -> str | None:
+def fixed_reason(path: str, settings: Settings) -> str | None:
     """Return the reason why a run with `settings` cannot change its live setting `path`; None if it can."""
     if not FIELDS[path].is_relevant(settings):
         return "it has no effect with these settings"
@@ -147,7 +147,7 @@ def find_field(path: str) -> SettingField:
     raise SettingsError([_unknown(path)])
 
 
-def assignment(text: str) -> tuple[str, Scalar]:
+def parse_assignment(text: str) -> tuple[str, Scalar]:
     """Parse `group.key=value`, the argument of `--set`, into a path and a value.
 
     Raises:
@@ -161,12 +161,12 @@ def assignment(text: str) -> tuple[str, Scalar]:
     return field.path, field.read(word)
 
 
-def assigned(values: Mapping[str, Scalar]) -> str:
+def format_assignments(values: Mapping[str, Scalar]) -> str:
     """Format settings as the arguments of `--set`, comma-separated: `algorithm.inner_lr=0.01, model.hidden=40,40`."""
     return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
 
 
-def labelled(values: Mapping[str, Scalar]) -> str:
+def format_with_labels(values: Mapping[str, Scalar]) -> str:
     """Format settings with their labels in the app's form: `Inner learning rate 0.01, Hidden layers 40, 40`."""
     return ", ".join(f"{FIELDS[path].label} {text_of(value)}" for path, value in values.items())
 

@@ -34,6 +34,6 @@ def with_algorithm(settings: Settings, name: str) -> Settings:
     return Settings.model_validate(groups)
 
 
-def unusual(settings: Settings) -> dict[str, Scalar]:
+def deviations_from_usual(settings: Settings) -> dict[str, Scalar]:
     """Return the usual values from which `settings` deviate, keyed by setting path."""
     return {path: value for path, value in usual_values(settings).items() if settings.value(path) != value}

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change, fixed_because
+from metatui.config.fields import FIELDS, change, fixed_reason
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, GradientBased, algorithm_class
 from metatui.learning.data.data_set import few_tasks
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
-from metatui.learning.engines.autotune import Measured, choose, measured_for
+from metatui.learning.engines.autotune import EngineTimings, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import EngineName, make_engine
@@ -57,7 +57,7 @@ class Experiment:
     loss: Loss
     engine: Engine
     engine_reason: str
-    measured: Measured
+    measured: EngineTimings
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
     """Warnings to show to the user before the training starts."""
@@ -106,7 +106,7 @@ class Experiment:
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
             raise BadInput(f"{path} cannot be changed during a run; these settings can: {live}")
-        if reason := fixed_because(path, self.settings):
+        if reason := fixed_reason(path, self.settings):
             raise BadInput(f"{path} cannot be changed during this run: {reason}")
         old = self.settings.value(path)
         self.settings = change(self.settings, {path: value})

@@ -13,7 +13,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS
 from metatui.config.registry import ALGORITHMS, DATA, Usual
 from metatui.config.settings import Settings
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 FINN = (
     "Chelsea Finn, Pieter Abbeel and Sergey Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks. "
@@ -52,7 +52,8 @@ class Explanation:
         Rarely used settings whose usual value is their default are left out.
 
         Args:
-            write: function that formats settings and their values, for example `assigned` or `labelled`.
+            write: function that formats settings and their values, for example `format_assignments` or
+                `format_with_labels`.
         """
         shown = {
             kind: {path: value for path, value in values.items() if FIELDS[path].main or value != FIELDS[path].default}
@@ -143,7 +144,7 @@ def gradient_based(
             initial,
             *([] if rates is None else [rates.start]),
             repeat,
-            f"    for each of {counted(tasks, 'sampled task')}:",
+            f"    for each of {format_count(tasks, 'sampled task')}:",
             f"        D ← {support(settings)}; D' ← {query(settings)}",
             *(f"        {line}" for line in before),
             *inner_steps(
@@ -158,7 +159,11 @@ def gradient_based(
             f"    {outer_gradient}",
             *adam_step(settings, learned),
         ),
-        costs=(inner_cost(settings, "support"), f"{counted(tasks, 'gradient')} of query losses, one per task.", *costs),
+        costs=(
+            inner_cost(settings, "support"),
+            f"{format_count(tasks, 'gradient')} of query losses, one per task.",
+            *costs,
+        ),
         gradients=inner_gradients(settings) + tasks,
         hessian_products=hessian_products,
         paper=paper,
@@ -204,7 +209,7 @@ def inner_steps(
     rate = f"{algorithm.inner_lr:g}" if rate is None else rate
     first, lines = [start], []
     if batch:
-        lines.append(f"B ← the next {counted(batch, 'example')} of D, cyclically")
+        lines.append(f"B ← the next {format_count(batch, 'example')} of D, cyclically")
     data = "B" if batch else "D"
     gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_clip:
@@ -240,8 +245,8 @@ def inner_gradients(settings: Settings) -> int:
 
 def inner_cost(settings: Settings, kind: str) -> str:
     tasks, steps = settings.algorithm.meta_batch, settings.algorithm.inner_steps
-    inner_steps = f"{counted(tasks, 'task')} x {counted(steps, 'inner step')}"
-    return f"{counted(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
+    inner_steps = f"{format_count(tasks, 'task')} x {format_count(steps, 'inner step')}"
+    return f"{format_count(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
 
 
 def support(settings: Settings) -> str:
@@ -263,8 +268,8 @@ def _support(settings: Settings, ways: tuple[int, int], shots: tuple[int, int]) 
 
 def query(settings: Settings) -> str:
     if settings.is_classification:
-        return f"{counted(settings.task.queries, 'query image')} of each class"
-    return counted(settings.task.queries, "query point")
+        return f"{format_count(settings.task.queries, 'query image')} of each class"
+    return format_count(settings.task.queries, "query point")
 
 
 def loss(settings: Settings) -> str:
@@ -281,7 +286,7 @@ def outer_lr(settings: Settings) -> str:
 
 
 def count_between(low: int, high: int, noun: str) -> str:
-    return (f"{low:,} to " if low < high else "") + counted(high, noun)
+    return (f"{low:,} to " if low < high else "") + format_count(high, noun)
 
 
 def times(number: int) -> str:

@@ -110,7 +110,7 @@ def train(
             events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
         with closing(events):  # releases the run if on_event raises
             for event in events:
-                outcome.see(event)
+                outcome.update(event)
                 if on_event is not None:
                     with torch_state.outside():
                         on_event(event)

@@ -16,12 +16,12 @@ class EvaluationClock:
 
     def __init__(self) -> None:
         self._first: Evaluating | None = None
-        """First event of the current evaluation that was passed to `see`."""
+        """First event of the current evaluation that was passed to `update`."""
         self._last: Evaluating | None = None
         self._since = self._at = 0.0
         """Arrival times of the first and the last event, in seconds of the monotonic clock."""
 
-    def see(self, event: Evaluating) -> None:
+    def update(self, event: Evaluating) -> None:
         last, now = self._last, time.monotonic()
         is_new = last is None or event.done == 0 or (last.iteration, last.split) != (event.iteration, event.split)
         if is_new:

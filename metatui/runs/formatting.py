@@ -15,8 +15,8 @@ from metatui.events import Evaluation
 from metatui.learning.data.data_set import SPLIT_NAMES
 from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import BadInput, quote
-from metatui.utils.numbers import diverged, interval
-from metatui.utils.text import as_sentence, counted, sanitize
+from metatui.utils.numbers import format_diverged, interval
+from metatui.utils.text import as_sentence, format_count, sanitize
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
@@ -31,7 +31,7 @@ def headline(evaluation: Evaluation, *, level: bool = False) -> str:
     Args:
         level: whether to append `95 % interval`.
     """
-    lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+    lost = f", {format_diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
     return f"{metric(evaluation)} ({protocol(evaluation, level=level)}){lost}"
 
 
@@ -50,7 +50,7 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
     steps = evaluation.steps[-1]
     parts = [
         f"{evaluation.ways}-way {evaluation.shots}-shot" if evaluation.accuracy else f"{evaluation.shots}-shot",
-        counted(steps, "step"),
+        format_count(steps, "step"),
         f"{evaluation.tasks} {split_name(evaluation.split)} tasks",
     ]
     if evaluation.batch_norm:
@@ -136,7 +136,7 @@ def protocol_of(settings: Settings) -> str:
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
     batch_norm = f", {evaluation.batch_norm.replace('_', ' ')}" if settings.is_classification else ""
     has_steps = FIELDS["evaluation.inner_steps"].is_relevant(settings)
-    steps = f", {counted(evaluation.inner_steps, 'inner step')}" if has_steps else ""
+    steps = f", {format_count(evaluation.inner_steps, 'inner step')}" if has_steps else ""
     loss_of = DATA[settings.task.source].loss_of
     loss = f", loss of {loss_of}" if loss_of else ""
     return f"{kind}{steps}, {evaluation.test_tasks} test tasks{batch_norm}{loss}"

@@ -62,9 +62,9 @@ if TYPE_CHECKING:
 
     from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
     from metatui.tui.screens.main.tabs.runs_tab import RunsTab
-    from metatui.tui.tour.steps import Happening
+    from metatui.tui.tour.steps import TourEvent
 
-COMPLETE_AFTER = 0.5
+FINISH_START_AFTER = 0.5
 """Seconds from the first frame to the creation of the runs and presets tabs, unless they are needed earlier."""
 
 
@@ -172,7 +172,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.garbage = GarbageController(self)
-        self.happened: Signal[Happening] = Signal(self, "happened")
+        self.happened: Signal[TourEvent] = Signal(self, "happened")
         """Signal that tells the tour what the user has done and what has happened in the run."""
         self._start_at_once, self._tour = start, tour
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
@@ -196,7 +196,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(self.pictures, SixelPictures):
-            renderable = self.pictures.over(renderable, self.size.height)
+            renderable = self.pictures.add_pictures(renderable, self.size.height)
         super()._display(screen, renderable)
 
     @on(Reply)
@@ -233,15 +233,21 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.refresh(layout=True)
 
     async def _first_frame_drawn(self) -> None:
-        self.set_timer(COMPLETE_AFTER, self.settle)
+        self.set_timer(FINISH_START_AFTER, self.finish_start)
         if self.pictures is None and not self.no_color and self.symbols is not Symbols.ASCII:
             self._sixel_terminal.ask()
         if self._start_at_once:
             await self.action_perform("start")
 
-    async def settle(self) -> None:
+    async def finish_start(self) -> None:
         """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
-        for work in (self._complete_work_tab, self.complete, self._prepare_dialogs, self._prepare_theme, self._welcome):
+        for work in (
+            self._complete_work_tab,
+            self.create_tabs,
+            self._prepare_dialogs,
+            self._prepare_theme,
+            self._welcome,
+        ):
             if not self.is_ending:
                 await work()
         self.garbage.start()  # objects created until now live as long as the app
@@ -256,7 +262,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def _welcome(self) -> None:
         """Announce runs that are training in the background, and start or offer the tour."""
-        self.background.announce(silent=bool(self.warning))
+        self.background.attach_or_announce(silent=bool(self.warning))
         if self._tour:
             await self.action_tour()
         elif not (self.preferences.tour_offered or self.background.to_attach or self._start_at_once):
@@ -273,7 +279,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
         await card.start(self)
 
-    async def complete(self) -> None:
+    async def create_tabs(self) -> None:
         """Create the tabs that the first frame does not need, unless they exist already."""
         async with self._completing:
             tabs = self.screen_stack[0].query_one(ContentSwitcher)
@@ -414,9 +420,9 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         """Perform an action, or show why it is not possible now."""
         if self.is_ending:  # for example if a key is pressed right after the key that quits
             return
-        await self.complete()
+        await self.create_tabs()
         action = BY_ID[action_id]
-        if reason := action.refuse(self.context):
+        if reason := action.refusal_reason(self.context):
             self.notify(reason, severity="warning")
             return
         result = self.method_of(action)()
@@ -479,7 +485,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
             case "work":
                 self.work_tab.go_to(pane or self.work_tab.pane)
             case "runs":
-                self.runs_tab.opened()
+                self.runs_tab.reload_on_open()
                 self.runs_tab.focus_list()
             case "presets":
                 self.presets_tab.reload()

@@ -22,7 +22,7 @@ from metatui.tui.preferences import Preferences
 from metatui.tui.terminal import kitty, symbols
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.tui.terminal.cursor_query import moves_cursor
-from metatui.tui.terminal.redirect import own_terminal
+from metatui.tui.terminal.redirect import redirect_output
 from metatui.tui.terminal.symbols import Symbols
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
@@ -36,7 +36,7 @@ OPENING_PRESETS = ("quick", "sinusoid-maml")
 """Presets with which the form is filled at startup. The first one that can be loaded is used."""
 
 
-def run_app(*, words: CrashInfo, attach: RunFolder | None = None, **options: Any) -> int:
+def run_app(*, crash_info: CrashInfo, attach: RunFolder | None = None, **options: Any) -> int:
     """Run the app and return its exit code.
 
     Args:
@@ -53,14 +53,14 @@ def run_app(*, words: CrashInfo, attach: RunFolder | None = None, **options: Any
     if os.environ.get("TERM") == "dumb" and not moves_cursor():
         raise BadInput("this terminal (TERM=dumb) cannot move the cursor: use 'metatui run' to train without the app")
     app = make_app(**options)
-    app.background.to_attach, app.background.crash_info = attach, words
+    app.background.to_attach, app.background.crash_info = attach, crash_info
     with open_log() as (log, no_log):
         if no_log:
             app.warning = f"{app.warning} {no_log}.".strip()
-        with own_terminal(log):
-            words.drawing = True
+        with redirect_output(log):
+            crash_info.drawing = True
             app.run()
-            words.drawing = False
+            crash_info.drawing = False
     if app.background.left:
         _write(describe_background_run(app.background.left), 2 if app.return_code or os.isatty(2) else 1)
     if app.return_code == 1:
@@ -161,4 +161,4 @@ def chosen_theme(name: str | None, saved: Preferences) -> str:
         if name not in known:
             raise BadInput(f"theme is {quote(name)}, but must be one of {', '.join(known)}")
         return name
-    return saved.theme if saved.theme in known else themes.fitting(os.environ)
+    return saved.theme if saved.theme in known else themes.default_theme(os.environ)

@@ -62,15 +62,15 @@ class SettingsError(BadInput):
         super().__init__(f"{origin}: {sentences}" if origin else sentences)
 
 
-def described(error: MetatuiError) -> dict[str, Any]:
-    """Describe an error as a JSON object, from which `from_description` creates it in another process."""
+def error_to_dict(error: MetatuiError) -> dict[str, Any]:
+    """Describe an error as a JSON object, from which `error_from_dict` creates it in another process."""
     description: dict[str, Any] = {"error": str(error), "exit_code": error.exit_code}
     if isinstance(error, SettingsError):
         description |= {"problems": [astuple(problem) for problem in error.problems], "origin": error.origin}
     return description
 
 
-def from_description(description: Mapping[str, Any]) -> MetatuiError:
+def error_from_dict(description: Mapping[str, Any]) -> MetatuiError:
     """Return the error with the given description, as a SettingsError, BadInput or MetatuiError."""
     if "problems" in description:
         return SettingsError((Problem(*each) for each in description["problems"]), description["origin"])

@@ -31,7 +31,7 @@ Examples are a full disk, an unavailable file server and an expired Kerberos tic
 """
 
 
-class WriteRefused(MetatuiError):
+class WriteRefusedError(MetatuiError):
     """Raised if the operating system refuses to write a file."""
 
     def __init__(self, path: Path, error: OSError) -> None:
@@ -46,10 +46,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteRefused(path, error) from error
+        raise WriteRefusedError(path, error) from error
 
 
-class NotAFile(OSError):
+class NotAFileError(OSError):
     """Raised if a path exists, but is not a regular file."""
 
     def __init__(self, path: Path) -> None:
@@ -65,11 +65,11 @@ def open_regular(path: Path) -> BinaryIO:
         ValueError: if the path contains a NUL.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise NotAFile(path)
+        raise NotAFileError(path)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):  # the file was replaced after the first check
         os.close(handle)
-        raise NotAFile(path)
+        raise NotAFileError(path)
     return os.fdopen(handle, "rb")
 
 
@@ -89,7 +89,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
             data = file.read(size + 1)
             if len(data) > size:
                 data += file.read(limit + 1 - len(data))
-    except NotAFile:
+    except NotAFileError:
         raise BadInput(f"{name} is not a file") from None
     except MemoryError:
         raise BadInput(f"{name} is too large for this machine's memory") from None

@@ -50,6 +50,6 @@ def with_minus(text: str) -> str:
     return re.sub(r"^-(?=\d)", "−", text)
 
 
-def diverged(count: int, tasks: int) -> str:
+def format_diverged(count: int, tasks: int) -> str:
     """Format the number of diverged tasks: `565 of 600 tasks diverged`."""
     return f"{count:,} of {tasks:,} tasks diverged"

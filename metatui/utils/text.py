@@ -21,7 +21,7 @@ def wrap_text(text: str, width: int, **options: Any) -> list[str]:
     return [line.replace(NO_BREAK_SPACE, " ") for line in textwrap.wrap(" ".join(kept), width, **options)]
 
 
-def counted(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Format a number of things: `1 run`, `1,200 runs`, `5 classes`, `2 queries`."""
     if count == 1:
         return f"1 {noun}"

@@ -94,7 +94,7 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 
         def step() -> None:
             for event in events:
-                shown.see(event)
+                shown.update(event)
                 if isinstance(event, Progress):
                     return
 
@@ -112,7 +112,7 @@ def settle(events: Iterator[Event], shown: PlainDisplay | LiveDisplay) -> str:
     """
     engine = ""
     for event in events:
-        shown.see(event)
+        shown.update(event)
         match event:
             case Started():
                 engine = event.engine

@@ -6,8 +6,8 @@ import torch
 
 from metatui.config.fields import FIELDS, change
 from metatui.learning.benchmark.measurement import set_up_fixed
-from metatui.learning.optim.outer import Diverged
-from metatui.learning.training.compile_worker import compile_apart
+from metatui.learning.optim.outer import DivergedError
+from metatui.learning.training.compile_worker import compile_in_child
 from metatui.learning.training.learner import Learner
 from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
@@ -25,7 +25,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
         learner, settings = Learner(experiment), experiment.settings.algorithm
         if learner.graphs:
             if not learner.graphs.path(experiment.fixed, settings).is_file():
-                compile_apart(experiment.settings)
+                compile_in_child(experiment.settings)
             learner.graphs.use(experiment.fixed, settings)
         if learner.captures:
             learner.captures.capture(experiment.fixed, learner.algorithm)
@@ -37,7 +37,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     def step() -> None:
         try:
             learner.meta_step(tasks, settings.outer_lr)
-        except Diverged:  # can happen after very many meta-steps on the same few tasks
+        except DivergedError:  # can happen after very many meta-steps on the same few tasks
             learner.flat.vector.copy_(start)
             learner.load({name: torch.zeros_like(t) for name, t in learner.tensors().items()})
         synchronize(work.device)

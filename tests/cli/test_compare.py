@@ -33,7 +33,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 
 RUN_KEYS = {
@@ -286,7 +286,7 @@ def test_result_is_shown_although_a_file_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise WriteRefused(path, OSError(errno.ENOSPC, "No space left on device"))
+        raise WriteRefusedError(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(exports, "write_atomically", full)
     assert main(["compare", "maml", "scratch", "--json", f"--export={tmp_path / 'a.csv'}"]) == 1

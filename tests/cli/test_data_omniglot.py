@@ -63,7 +63,7 @@ def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         image[0, :3] = number // 200, number % 200, person
         return image
 
-    monkeypatch.setattr(omniglot_cache, "decoded", decoded)
+    monkeypatch.setattr(omniglot_cache, "decode_drawing", decoded)
 
 
 @pytest.mark.usefixtures("quick_decoding")

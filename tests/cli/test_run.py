@@ -38,7 +38,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import logs, paths
 from metatui.utils.errors import MetatuiError
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 from metatui.utils.numbers import interval
 from tests.metrics import read_all
 from tests.tui.fakes import saved_run
@@ -243,11 +243,11 @@ def test_json_of_a_run_that_ends_early(
 
 
 def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    refused: list[WriteRefused] = []
+    refused: list[WriteRefusedError] = []
 
     def full_at_first(folder: Path, *more: Any) -> None:
         if not refused:
-            refused.append(WriteRefused(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+            refused.append(WriteRefusedError(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
             raise refused[0]
         save_checkpoint(folder, *more)
 
@@ -268,7 +268,7 @@ def test_exit_code_of_a_signal_on_a_full_disk(
     def full(folder: Path, *more: Any) -> None:
         while signals:
             signal.raise_signal(signals.pop())
-        raise WriteRefused(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        raise WriteRefusedError(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)
@@ -278,7 +278,7 @@ def test_exit_code_of_a_signal_on_a_full_disk(
     assert "the run can be resumed from its start" in " ".join(capsys.readouterr().err.split())
 
 
-SEE = progress.PlainDisplay.see
+SEE = progress.PlainDisplay.update
 LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
@@ -298,14 +298,14 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_interrupts_and_saves(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    see = progress.PlainDisplay.see
+    see = progress.PlainDisplay.update
 
     def interrupt(display: progress.PlainDisplay, event: events.Event) -> None:
         see(display, event)
         if isinstance(event, events.Evaluated):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(progress.PlainDisplay, "see", interrupt)
+    monkeypatch.setattr(progress.PlainDisplay, "update", interrupt)
     assert main(["run", *SMALL, "--json"]) == 130
     out, err = capsys.readouterr()
     report = json.loads(out)
@@ -335,7 +335,7 @@ def terminate_when_validated(display: progress.PlainDisplay, event: events.Event
 def test_seeds_that_were_not_started_are_named(
     end: Callable[..., None], code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.PlainDisplay, "see", end)
+    monkeypatch.setattr(progress.PlainDisplay, "update", end)
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     long = ["--set", "training.iterations=1000000"]
     assert main(["run", "quick", *SMALL, *long, "--seeds", "5,3,4", "--json"]) == code
@@ -352,7 +352,7 @@ def test_seeds_that_were_not_started_are_named(
 def test_stop_from_elsewhere_is_not_a_success(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress.PlainDisplay, "see", stop_when_validated)
+    monkeypatch.setattr(progress.PlainDisplay, "update", stop_when_validated)
     assert main(["run", *SMALL, "--set", "training.iterations=1000000", "--json"]) == 130
     out, err = capsys.readouterr()
     report = json.loads(out)
@@ -366,9 +366,9 @@ def test_stop_from_elsewhere_is_not_a_success(
 def test_a_line_is_printed_after_each_tenth_of_a_run(tmp_path: Path) -> None:
     lines = io.StringIO()
     display = progress.PlainDisplay(Console(file=lines, width=200), RunFolder(tmp_path))
-    display.see(events.Tweaked(0, "training.iterations", 5000, 10))
+    display.update(events.Tweaked(0, "training.iterations", 5000, 10))
     for step in range(1, 11):
-        display.see(events.Progress(step, 1.0, None, 1.0, 1.0, 0.1, step, 1.0))
+        display.update(events.Progress(step, 1.0, None, 1.0, 1.0, 0.1, step, 1.0))
     assert lines.getvalue().count(" of 10: ") == 10
 
 
@@ -379,7 +379,7 @@ def test_long_evaluations_report_their_progress(tmp_path: Path, monkeypatch: pyt
     display = progress.PlainDisplay(screen, RunFolder(tmp_path))
     for split in ("val", "test"):
         for done in range(0, 601, 50):
-            display.see(events.Evaluating(5000, split, done, 600))
+            display.update(events.Evaluating(5000, split, done, 600))
             now += 4
     assert isinstance(screen.file, io.StringIO)
     assert screen.file.getvalue().splitlines() == [
@@ -460,10 +460,10 @@ def test_preset_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     good = Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
     bad = Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
-    agrees = awkward.AwkwardCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
-    wrong = awkward.AwkwardCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
+    agrees = awkward.EdgeCaseCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
+    wrong = awkward.EdgeCaseCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
-    monkeypatch.setattr(awkward, "run_awkward_checks", lambda: iter([agrees]))
+    monkeypatch.setattr(awkward, "run_edge_case_checks", lambda: iter([agrees]))
     report = answer(capsys, "check")
     assert report["ok"] is True
     assert report["modules"][0]["outcome"] == "agrees"
@@ -477,7 +477,7 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "WRONG  second order, maml, loop: relative error 5.0e-01\n" in out
     assert "ok  second order, maml, batched, compared with higher\n" in err
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
-    monkeypatch.setattr(awkward, "run_awkward_checks", lambda: iter([agrees, wrong]))
+    monkeypatch.setattr(awkward, "run_edge_case_checks", lambda: iter([agrees, wrong]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     assert "WRONG  LSTM, maml, auto: relative error 2.5e-01" in capsys.readouterr().out

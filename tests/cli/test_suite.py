@@ -24,7 +24,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import RunProgress, RunStarted, SuiteManifest, SuiteMonitor, SuiteRunner, load, read
 from metatui.utils import child_process, paths
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 
 TINY = """
 [suite]
@@ -101,7 +101,7 @@ def test_suite_is_trained_once_and_compared(
     assert started.details["pid"] not in (os.getpid(), scratch.journal()[0].details["pid"])
 
     def full(path: Path, data: bytes) -> None:
-        raise WriteRefused(path, OSError(errno.ENOSPC, "No space left on device"))
+        raise WriteRefusedError(path, OSError(errno.ENOSPC, "No space left on device"))
 
     monkeypatch.setattr(exports, "write_atomically", full)
     assert main(["suite", tiny, "--export", str(tmp_path / "full.json")]) == 1
@@ -109,7 +109,7 @@ def test_suite_is_trained_once_and_compared(
     assert "tiny: 2 of 2 runs had already finished" in err
     assert "no space left on device" in err
     assert "Loss after 2 inner steps" in out
-    assert SuiteMonitor(SuiteManifest(read(Path(tiny)), store)).read().whole
+    assert SuiteMonitor(SuiteManifest(read(Path(tiny)), store)).read().is_complete
     assert len(store.runs()) == 2
 
 
@@ -238,7 +238,7 @@ def test_progress_shows_any_label(file: Callable[[str], str], monkeypatch: pytes
     suite = read(Path(file(TINY)))
     planned = replace(suite.runs[0], label="MAML, freeze [/a]")  # a closing tag in rich's markup
     with suite_progress.display(suite, 0) as progress:
-        progress.see(RunStarted(planned, 0, "cpu", "batched"))
+        progress.update(RunStarted(planned, 0, "cpu", "batched"))
     assert isinstance(screen.file, io.StringIO)
     assert "waves: MAML, freeze [/a]" in screen.file.getvalue()
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from metatui.config.declarations import Group, Ints, setting
-from metatui.config.fields import FIELDS, assignment, change, find_field, parse
+from metatui.config.fields import FIELDS, change, find_field, parse, parse_assignment
 from metatui.config.registry import ALGORITHMS, Component, Names, add_components, used
 from metatui.config.settings import Settings, common_fields
 from metatui.config.toml import parse_tables, settings_toml
@@ -97,7 +97,7 @@ def test_fields_contain_options() -> None:
     field = FIELDS["ridge.strength"]
     assert (field.unit, field.live, field.allowed) == ("nats", True, "a number above 0 and up to 10")
     assert FIELDS["ridge.steps"].allowed == "a whole number of at least 1"
-    assert assignment("ridge.layers=4, 5") == ("ridge.layers", (4, 5))
+    assert parse_assignment("ridge.layers=4, 5") == ("ridge.layers", (4, 5))
     with pytest.raises(SettingsError, match=r"did you mean ridge.strength\?"):
         find_field("ridge.strenght")
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of, without_effect
+from metatui.config.fields import (
+    FIELDS,
+    change,
+    find_field,
+    fixed_reason,
+    parse,
+    parse_assignment,
+    text_of,
+    without_effect,
+)
 from metatui.config.settings import Settings
 from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import Problem, SettingsError
@@ -98,7 +107,7 @@ def test_any_tables_are_accepted_or_refused(groups: dict[str, Any]) -> None:
 @settings(max_examples=50)
 @given(st.text(max_size=40) | st.tuples(st.sampled_from(sorted(FIELDS)), st.text(max_size=9) | WORDS).map("=".join))
 def test_any_assignment_is_accepted_or_refused(text: str) -> None:
-    found, problems = tried(lambda: assignment(text))
+    found, problems = tried(lambda: parse_assignment(text))
     assert found is None or found[0] == text.partition("=")[0].strip()
     assert (found is None) == bool(problems)
     assert all(problem.sentence.isprintable() for problem in problems)
@@ -223,7 +232,7 @@ def test_numbers_survive_formatting(value: float) -> None:
     ],
 )
 def test_numbers_may_have_thousands_separators(text: str, value: object) -> None:
-    assert assignment(text)[1] == value
+    assert parse_assignment(text)[1] == value
 
 
 @pytest.mark.parametrize(
@@ -248,6 +257,6 @@ def test_malformed_groups_of_digits_are_refused(path: str, text: str) -> None:
 
 def test_live_settings_without_effect_are_fixed() -> None:
     scratch = parse({"algorithm": {"name": "scratch"}})
-    assert fixed_because("algorithm.outer_lr", scratch) == "it has no effect with these settings"
-    assert fixed_because("algorithm.inner_lr", scratch) is None
-    assert fixed_because("algorithm.outer_lr", Settings()) is None
+    assert fixed_reason("algorithm.outer_lr", scratch) == "it has no effect with these settings"
+    assert fixed_reason("algorithm.inner_lr", scratch) is None
+    assert fixed_reason("algorithm.outer_lr", Settings()) is None

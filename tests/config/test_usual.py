@@ -9,7 +9,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import ALGORITHMS, Kind
 from metatui.config.settings import Settings
-from metatui.config.usual import unusual, usual_values
+from metatui.config.usual import deviations_from_usual, usual_values
 
 SOURCES: dict[Kind, str] = {"regression": "sinusoid", "classification": "glyphs"}
 DECLARED = [(algorithm.name, kind) for algorithm in ALGORITHMS.components() for kind in algorithm.usual]
@@ -25,8 +25,10 @@ def test_usual_values_are_valid_and_have_an_effect(name: str, kind: Kind) -> Non
     settings, values = selected(name, kind)
     usual = change(settings, values)
     assert all(FIELDS[path].is_relevant(usual) for path in values)
-    assert unusual(usual) == {}
-    assert unusual(settings) == {path: value for path, value in values.items() if value != settings.value(path)}
+    assert deviations_from_usual(usual) == {}
+    assert deviations_from_usual(settings) == {
+        path: value for path, value in values.items() if value != settings.value(path)
+    }
 
 
 def test_usual_values_are_those_of_a_bundled_preset() -> None:

@@ -229,10 +229,10 @@ def table(home: Path, chance: Random) -> None:
 
 
 def engines(home: Path, chance: Random) -> None:
-    from metatui.learning.engines.autotune import Measured
+    from metatui.learning.engines.autotune import EngineTimings
 
     for number in range(3):
-        measured = Measured(key=f"{number:024x}")
+        measured = EngineTimings(key=f"{number:024x}")
         min(measured.ms.values(), default=0.0)
         measured.add("loop", 1.0)
 

@@ -15,7 +15,7 @@ from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.toml import settings_toml
 from metatui.events import Progress
 from metatui.runs.storage.checkpoints import newest_checkpoint
-from metatui.runs.storage.commands import replay_log
+from metatui.runs.storage.commands import merge_commands
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -112,7 +112,7 @@ def _left(runs: Path, commands: Commands) -> Commands:
     changes and validations by itself.
     """
     found = RunStore(runs).runs()
-    known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
+    known = [item.planned for item in merge_commands(found[0].changes(), found[0].journal())] if found else []
     left = {}
     for after, items in commands.items():
         rest = [item for item in items if _planned(after, item) not in known]
@@ -144,7 +144,7 @@ def _validations(run: RunFolder) -> list[Any]:
 
 
 def _told(run: RunFolder) -> list[Planned]:
-    return [item.planned for item in replay_log(run.changes(), run.journal()) if item.made]
+    return [item.planned for item in merge_commands(run.changes(), run.journal()) if item.made]
 
 
 def _values(run: RunFolder) -> dict[str, Any]:

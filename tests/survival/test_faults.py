@@ -25,7 +25,7 @@ from metatui.runs.storage import metrics
 from metatui.runs.storage.checkpoints import newest_checkpoint, read_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 from tests.metrics import read_all
 
 TINY = change(
@@ -244,7 +244,7 @@ def disturbed(disk: Disk, opened: Callable[[Path], Session], what: str) -> None:
     """Train to completion despite a fault. Opening the session may fail, but training may not."""
     try:
         session = opened(disk.root)
-    except WriteRefused:
+    except WriteRefusedError:
         return
     train(session)
     assert session.run.status() == "finished", what

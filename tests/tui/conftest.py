@@ -67,7 +67,7 @@ def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn off the timers and timeouts of the app, so that tests do not depend on the speed of the machine."""
     monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.app.COMPLETE_AFTER", 3600.0)
+    monkeypatch.setattr("metatui.tui.app.FINISH_START_AFTER", 3600.0)
     monkeypatch.setattr("metatui.tui.app.MetatuiApp.NOTIFICATION_TIMEOUT", 3600.0)
     monkeypatch.setattr("metatui.tui.terminal.key_order.LONGEST_WAIT", 3600.0)
 

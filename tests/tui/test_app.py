@@ -30,7 +30,7 @@ from metatui.tui.keyboard.actions import ACTIONS, ADAPTATION, CHARTS, TABS, AppC
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.preferences import PaneSizes, load
-from metatui.tui.screens.main.header_footer import KeyBar, offered
+from metatui.tui.screens.main.header_footer import KeyBar, key_bar_actions
 from metatui.tui.screens.main.work import PANES, PaneStrip, WorkTab
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -74,8 +74,8 @@ def test_actions_of_all_tabs_have_keys_in_text_fields() -> None:
 def test_key_bar_has_only_possible_actions(tab: Tab) -> None:
     for phase in Phase:
         context = AppContext(phase=phase, tab=tab, row=True)
-        assert offered(context)
-        assert not any(action.refuse(context) for action in offered(context))
+        assert key_bar_actions(context)
+        assert not any(action.refusal_reason(context) for action in key_bar_actions(context))
 
 
 async def test_key_bar_fits_the_width(make: Make) -> None:
@@ -556,7 +556,7 @@ async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:
 async def test_first_dialogs_need_no_other_style_sheets(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        await app.settle()
+        await app.finish_start()
         known = set(app.stylesheet.source)
         await pilot.press("f5", "f4")
         assert type(app.screen).__name__ == "LiveScreen"

@@ -218,7 +218,7 @@ async def test_detach_and_start_another_run(make: Make, sessions: FakeSessions) 
 async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        await app.settle()
+        await app.finish_start()
         await settled(app, pilot)
         assert f"{live.id} is training in the background: press j to follow it." in notes(app)
         await pilot.press("j")
@@ -246,7 +246,7 @@ async def test_several_live_runs_are_counted(make: Make, runs_dir: Path, live: R
     lock = RunLock(newest.lock_path)
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        await app.settle()
+        await app.finish_start()
         await settled(app, pilot)
         follow = f"press j to follow {newest.id}, or 2 to list all runs."
         assert notes(app) == f"2 runs are training in the background: {follow}"
@@ -317,7 +317,7 @@ async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessi
     app = make()
     app.background.to_attach = live
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        await app.settle()
+        await app.finish_start()
         await settled(app, pilot)
         assert "cannot be reached from here" in notes(app)
         assert app.run_controller.shown is not None
@@ -333,7 +333,7 @@ async def test_run_of_another_user_is_read_only(
     app = make()
     app.background.to_attach = live
     async with app.run_test(size=SMALL, notifications=True) as pilot:
-        await app.settle()
+        await app.finish_start()
         await settled(app, pilot)
         app.clear_notifications()
         numbers = app.query_one(RunNumbers)

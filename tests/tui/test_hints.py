@@ -187,12 +187,12 @@ def test_hints_go_when_they_no_longer_apply() -> None:
     diverging = Hinted(20, "diverging", "Tasks diverged in two validations in a row", INNER, 0.05, 0.01)
     seen = Evaluated(replace(finite, diverged=40), (), best=False), diverging
     for event in (*seen, Tweaked(20, INNER, 0.05, 0.02)):
-        model.take(event)
+        model.add_event(event)
     assert model.hints == [diverging]
-    model.take(Tweaked(30, INNER, 0.02, 0.01))
+    model.add_event(Tweaked(30, INNER, 0.02, 0.01))
     assert model.hints == [], "the setting has the suggested value"
     for event in (Tweaked(40, INNER, 0.01, 0.05), *seen, SLOW, Evaluated(finite, (), best=False)):
-        model.take(event)
+        model.add_event(event)
     assert model.hints == [SLOW], "no task diverged in the last validation"
 
 

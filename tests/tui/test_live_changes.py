@@ -20,13 +20,13 @@ from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.result_files import EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import summarise
-from metatui.runs.storage.writer import headline as details_of
+from metatui.runs.storage.writer import journal_details as details_of
 from metatui.tui.app import MetatuiApp
 from metatui.tui.formatting import best_and_last
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.dialogs.live_settings import LimitedField, LiveScreen
-from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
+from metatui.tui.screens.main.header_footer import KeyBar, TopBar, key_bar_actions
 from metatui.tui.screens.main.tabs.run_list import has_no_result, result
 from metatui.tui.screens.main.tabs.run_preview import results
 from metatui.tui.widgets.form.fields import FormField
@@ -72,8 +72,8 @@ async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, pat
 
 def test_undo_ignores_changes_by_the_trainer() -> None:
     model = RunModel(Settings())
-    model.take(Tweaked(5, INNER, 0.01, 0.1))
-    model.take(Tweaked(6, "compute.tasks_at_once", 0, 12))
+    model.add_event(Tweaked(5, INNER, 0.01, 0.1))
+    model.add_event(Tweaked(6, "compute.tasks_at_once", 0, 12))
     assert [made.path for made in model.undoable] == [INNER]
 
 
@@ -88,7 +88,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         assert session.commands == []
         await changed(app, pilot, session, INNER, 0.1)
         await changed(app, pilot, session, OUTER, 0.5)
-        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
+        assert "undo" in [action.id for action in key_bar_actions(app.screen.query_one(KeyBar).context)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is applied
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
         assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
@@ -122,7 +122,7 @@ async def test_start_values_return_to_the_form_after_the_run(make: Make, session
         kept = "The form keeps changes made during the run (inner learning rate 0.2): r undoes them."
         assert notes(app)[-1] == f"Finished. {kept}"
         assert app.form.text(INNER) == "0.2"
-        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
+        assert "undo" in [action.id for action in key_bar_actions(app.screen.query_one(KeyBar).context)]
         await pilot.press("r")
         assert notes(app)[-1] == "The form has the values from the start of the run again: inner learning rate 0.01."
         assert app.form.assessment.settings == Settings()
@@ -223,10 +223,10 @@ def test_changes_are_marked_when_a_run_is_reopened_and_compared(runs_dir: Path) 
 def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
     model = RunModel(Settings())
     for event in (Tweaked(10, INNER, 0.01, 0.1), Tweaked(30, INNER, 0.1, 0.2)):
-        model.take(event)
-    model.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 20))
+        model.add_event(event)
+    model.add_event(Started(Settings(), "cpu", "cpu", "batched", "", 1, 20))
     assert [c.iteration for c in model.changes] == [10]
-    model.take(Tweaked(30, INNER, 0.1, 0.2))
+    model.add_event(Tweaked(30, INNER, 0.1, 0.2))
     assert [c.iteration for c in model.changes] == [10, 30]
 
 
@@ -389,9 +389,9 @@ def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
 def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
     model = RunModel(Settings())
     for iteration in (100, 200):
-        model.take(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
-    model.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
-    model.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
+        model.add_event(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
+    model.add_event(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
+    model.add_event(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
     assert (model.evaluation, model.best, model.test, model.ended) == (None, None, None, None)
     assert [point.x for point in model.val_loss.points(10)] == [100]
     record = EvaluationRecord(
@@ -479,6 +479,8 @@ async def test_dialog_names_a_problem_with_a_setting_that_it_does_not_contain(
 def test_speed_after_a_return_to_a_checkpoint() -> None:
     model = RunModel(Settings())
     for iteration in (*range(1, 101), *range(11, 14)):
-        model.take(replace(progress(iteration), iteration=iteration, seconds=iteration / 10, tasks_seen=4 * iteration))
+        model.add_event(
+            replace(progress(iteration), iteration=iteration, seconds=iteration / 10, tasks_seen=4 * iteration)
+        )
     assert model.speeds is not None
     assert [round(speed, 6) for speed in model.speeds] == [10, 40]

@@ -65,7 +65,7 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
 async def test_opening(make: Make, compare_sizes: CompareSizes) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        await app.settle()
+        await app.finish_start()
         await compare_sizes(pilot)
 
 
@@ -146,7 +146,7 @@ def test_invalid_fields(make: Make, snap_compare: Compare) -> None:
     async def start_refused(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, MetatuiApp)
-        await app.settle()
+        await app.finish_start()
         for path, text in (("task.queries", "30"), ("evaluation.tasks", "one")):
             field = (await app.form.reveal(path)).control
             assert isinstance(field, Input)
@@ -183,7 +183,7 @@ async def test_dialog(make: Make, sessions: FakeSessions, compare_sizes: Compare
 async def test_tour(make: Make, compare_sizes: CompareSizes) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        await app.settle()
+        await app.finish_start()
         await app.action_tour()
         await pilot.pause()
         await compare_sizes(pilot)

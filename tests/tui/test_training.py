@@ -35,7 +35,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
-from metatui.tui.screens.main.curves import ENDED, View, chart_of
+from metatui.tui.screens.main.curves import ENDED, CurveOptions, chart_of
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.widgets.adaptation import AdaptationPanel
@@ -425,7 +425,7 @@ async def test_warnings_and_failures_are_in_the_journal(make: Make, sessions: Fa
         assert app.run_controller.shown is not None
         assert [line.tone for line in app.run_controller.shown.journal][-2:] == ["warning", "error"]
         assert app.screen.query_one(RunNumbers).render_line(0).text.startswith("The loss is not finite: lower")
-        assert chart_of(app.run_controller.shown, View(), 80).empty == ENDED
+        assert chart_of(app.run_controller.shown, CurveOptions(), 80).empty == ENDED
 
 
 async def test_start_clears_notifications(make: Make, sessions: FakeSessions) -> None:

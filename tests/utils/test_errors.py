@@ -14,10 +14,10 @@ from metatui.utils.errors import (
     Problem,
     SettingsError,
     class_and_message,
-    described,
     did_you_mean,
+    error_from_dict,
+    error_to_dict,
     first_line,
-    from_description,
     quote,
 )
 
@@ -64,7 +64,7 @@ def test_error_is_described_on_one_line(error: BaseException, line: str, named: 
     ],
 )
 def test_error_of_another_process_is_equal(error: MetatuiError) -> None:
-    received = from_description(json.loads(json.dumps(described(error))))
+    received = error_from_dict(json.loads(json.dumps(error_to_dict(error))))
     assert type(received) is type(error)
     assert (str(received), received.exit_code, vars(received)) == (str(error), error.exit_code, vars(error))
 

@@ -15,8 +15,8 @@ import pytest
 from metatui.utils import files
 from metatui.utils.errors import BadInput
 from metatui.utils.files import (
-    NotAFile,
-    WriteRefused,
+    NotAFileError,
+    WriteRefusedError,
     make_own_folder,
     open_regular,
     read_bounded,
@@ -69,7 +69,7 @@ def test_reason_without_an_error_number() -> None:
     ids=str,
 )
 def test_errors_that_may_pass(number: int, passing: bool, path: Path) -> None:
-    assert WriteRefused(path, OSError(number, os.strerror(number))).passing is passing
+    assert WriteRefusedError(path, OSError(number, os.strerror(number))).passing is passing
 
 
 @pytest.mark.parametrize("limit", [3, 4])
@@ -121,14 +121,14 @@ def test_file_larger_than_memory_is_bad_input(path: Path, monkeypatch: pytest.Mo
 def test_pipe_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(path.with_name("pipe"))
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("the pipe was opened"))
-    with pytest.raises(NotAFile):
+    with pytest.raises(NotAFileError):
         open_regular(path.with_name("pipe"))
 
 
 def test_folder_that_replaces_a_file_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status = path.stat()
     monkeypatch.setattr(os, "stat", lambda *_, **__: status)
-    with pytest.raises(NotAFile):
+    with pytest.raises(NotAFileError):
         open_regular(path.parent)
 
 
@@ -190,7 +190,7 @@ def test_failed_write_keeps_the_old_file(
 ) -> None:
     with monkeypatch.context() as patch:
         fail_in(patch, step)
-        with pytest.raises(WriteRefused, match=r"a\.txt' cannot be written: input/output error"):
+        with pytest.raises(WriteRefusedError, match=r"a\.txt' cannot be written: input/output error"):
             write(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == ["a.txt"]
@@ -199,7 +199,7 @@ def test_failed_write_keeps_the_old_file(
 def test_leftover_that_cannot_be_removed_does_not_hide_the_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_in(monkeypatch, "write", errno.ENOSPC)
     fail_in(monkeypatch, "unlink")
-    with pytest.raises(WriteRefused, match=r"a\.txt' cannot be written: no space left on device"):
+    with pytest.raises(WriteRefusedError, match=r"a\.txt' cannot be written: no space left on device"):
         write_atomically(path, b"new")
 
 
@@ -219,7 +219,7 @@ def test_own_folder_is_created_once(path: Path) -> None:
     for _ in range(2):
         make_own_folder(path.with_name("folder"))
     assert path.with_name("folder").is_dir()
-    with pytest.raises(WriteRefused, match=r"a\.txt' cannot be written: file exists"):
+    with pytest.raises(WriteRefusedError, match=r"a\.txt' cannot be written: file exists"):
         make_own_folder(path)
 
 
@@ -236,7 +236,7 @@ def test_only_leftovers_of_the_names_are_removed(tmp_path: Path) -> None:
 
 
 def test_leftover_in_a_folder_that_cannot_be_read_is_reported(path: Path) -> None:
-    with pytest.raises(WriteRefused, match=r"a\.txt' cannot be written: not a directory"):
+    with pytest.raises(WriteRefusedError, match=r"a\.txt' cannot be written: not a directory"):
         remove_leftovers(path, ["a.json"])
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from metatui.utils.numbers import diverged, interval, with_minus
+from metatui.utils.numbers import format_diverged, interval, with_minus
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_only_the_sign_of_a_number_becomes_a_minus(text: str, shown: str) -> Non
 
 
 def test_number_of_diverged_tasks() -> None:
-    assert diverged(1200, 6000) == "1,200 of 6,000 tasks diverged"
+    assert format_diverged(1200, 6000) == "1,200 of 6,000 tasks diverged"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from metatui.utils.text import as_sentence, counted, sanitize, wrap_text
+from metatui.utils.text import as_sentence, format_count, sanitize, wrap_text
 
 
 @pytest.mark.parametrize("value", ["(p < 0.0001)", "p = 0.012", "95.0 ± 0.4 %", "95.0 +/- 0.4 %", "α = 0.1"])
@@ -41,7 +41,7 @@ def test_options_of_textwrap_are_used() -> None:
     ],
 )
 def test_things_are_counted(count: int, noun: str, text: str) -> None:
-    assert counted(count, noun) == text
+    assert format_count(count, noun) == text
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def _live(name: str | None, root: Path) -> RunFolder:
 
     store = RunStore(root)
     if name is None:
-        return store.training()[0]
+        return store.require_live_runs()[0]
     run = store.find(name, live=True)
     if not run.is_live():
-        raise run.not_live()
+        raise run.not_live_error()
     return run

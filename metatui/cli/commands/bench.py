@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, examples, json_option
+from metatui.cli.options import apply_options, examples, json_option
 from metatui.config.settings import Settings
 from metatui.learning.benchmark import rows
 from metatui.learning.benchmark.runner import SECONDS, Benchmark, Machine, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.workloads import ALGORITHMS, ENGINES, TASKS, Cell, cells
 from metatui.runs.execution.signals import ending_softly
 from metatui.utils.errors import BadInput, MetatuiError
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 MAX_SECONDS = 3600.0
 
@@ -78,7 +78,7 @@ def bench(
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise BadInput(f"--seconds is {seconds:g}, but must be above 0 and at most {MAX_SECONDS:,.0f}")
-    compute_device = changed(Settings(), (), device).compute.device
+    compute_device = apply_options(Settings(), (), device).compute.device
     wanted = cells(tasks or TASKS, algorithms or ALGORITHMS, engines or ENGINES)
     if not wanted:
         given = " and ".join(engines)
@@ -113,7 +113,7 @@ def bench(
 
 def _duration(wanted: Sequence[Cell], seconds: float) -> str:
     """Describe how long the benchmark will take."""
-    count = counted(len(wanted), "measurement")
+    count = format_count(len(wanted), "measurement")
     text = f"{count}, at least {_clock(len(wanted) * seconds)} (longer for slow engines: at least 4 meta-steps each)"
     if compiled := sum(cell.engine == "compiled" for cell in wanted):
         each = "the measurement" if compiled == 1 else f"each of the {compiled} measurements"

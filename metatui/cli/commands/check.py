@@ -10,11 +10,11 @@ import click
 
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, examples, json_option
+from metatui.cli.options import apply_options, examples, json_option
 from metatui.config.settings import Settings
 
 if TYPE_CHECKING:
-    from metatui.learning.checks.awkward import AwkwardCheck
+    from metatui.learning.checks.awkward import EdgeCaseCheck
     from metatui.learning.checks.comparison import Check
 
 
@@ -36,11 +36,11 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size
     networks are checked, too.
     """
-    device = changed(Settings(), (), device).compute.device
+    device = apply_options(Settings(), (), device).compute.device
 
     import torch
 
-    from metatui.learning.checks.awkward import run_awkward_checks
+    from metatui.learning.checks.awkward import run_edge_case_checks
     from metatui.learning.checks.check import run_checks
 
     torch.set_num_threads(1)  # the problems are too small for multithreading
@@ -51,13 +51,13 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
             say(console(stderr=True), f"{_word(result)}  {_named(result)}, compared with {result.reference}")
     if not as_json:
         say(console(stderr=True), "checking modules and losses that are difficult to differentiate")
-    awkward = list(run_awkward_checks())
-    ok = all(result.ok for result in checks) and all(result.ok for result in awkward)
+    edge_cases = list(run_edge_case_checks())
+    ok = all(result.ok for result in checks) and all(result.ok for result in edge_cases)
     if as_json:
-        emit({"ok": ok, "checks": [asdict(r) for r in checks], "modules": [asdict(r) for r in awkward]})
+        emit({"ok": ok, "checks": [asdict(r) for r in checks], "modules": [asdict(r) for r in edge_cases]})
     else:
         screen = console()
-        say(screen, *_conclusions(checks, awkward))
+        say(screen, *_conclusions(checks, edge_cases))
         screen.line()
         headings = ("check", "algorithm", "engine", "reference", "relative error", "tolerance", "result")
         rows = (
@@ -69,11 +69,11 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
         context.exit(1)
 
 
-def _conclusions(checks: list[Check], awkward: list[AwkwardCheck]) -> list[str]:
+def _conclusions(checks: list[Check], edge_cases: list[EdgeCaseCheck]) -> list[str]:
     """Return a sentence about the algorithms and engines, one about difficult modules, and one for each failure."""
-    modules, engines = len({r.name for r in awkward}), len({r.engine for r in awkward})
-    counts = Counter(r.outcome if r.ok else "failed" for r in awkward)
-    everything: list[Check | AwkwardCheck] = [*checks, *awkward]
+    modules, engines = len({r.name for r in edge_cases}), len({r.engine for r in edge_cases})
+    counts = Counter(r.outcome if r.ok else "failed" for r in edge_cases)
+    everything: list[Check | EdgeCaseCheck] = [*checks, *edge_cases]
     wrong = [r for r in everything if not r.ok]
     failed = sum(not r.ok for r in checks)
     agree = f"{failed} of {len(checks)} checks failed" if failed else f"All {len(checks)} checks passed"
@@ -85,9 +85,9 @@ def _conclusions(checks: list[Check], awkward: list[AwkwardCheck]) -> list[str]:
     ]
 
 
-def _named(result: Check | AwkwardCheck) -> str:
+def _named(result: Check | EdgeCaseCheck) -> str:
     return f"{result.name}, {result.algorithm}, {result.engine}"
 
 
-def _word(result: Check | AwkwardCheck) -> str:
+def _word(result: Check | EdgeCaseCheck) -> str:
     return "ok" if result.ok else "WRONG"

@@ -125,7 +125,7 @@ def compare(
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import as_json as as_values
-    from metatui.runs.analysis.exports import check, export, written
+    from metatui.runs.analysis.exports import check, describe_written_files, export
 
     for path in exports:
         check(path)
@@ -143,7 +143,7 @@ def compare(
         )
     try:
         for path in exports:
-            say(console(stderr=True), written(export(comparison, path)))
+            say(console(stderr=True), describe_written_files(export(comparison, path)))
     finally:  # a result is not lost because a file cannot be written
         if as_json:
             emit(as_values(comparison))
@@ -198,7 +198,7 @@ def report(
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.comparison.formatting import main_results
-    from metatui.runs.analysis.exports import written
+    from metatui.runs.analysis.exports import describe_written_files
     from metatui.runs.analysis.report import REPORTS, write
 
     if path.suffix.lower() not in REPORTS:
@@ -215,7 +215,7 @@ def report(
             on_progress=on_progress,
         )
     say(console(), *(f"{result}." for result in main_results(comparison)))
-    say(console(stderr=True), written(write(comparison, path)))
+    say(console(stderr=True), describe_written_files(write(comparison, path)))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import images_shown, packing_shown
-from metatui.cli.options import FilePath, changes, examples, json_option, set_option
+from metatui.cli.options import FilePath, examples, json_option, parse_options, set_option
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
@@ -191,14 +191,14 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     as for training.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
-    settings = change(Settings(), changes(assignments) | folder_task)
+    settings = change(Settings(), parse_options(assignments) | folder_task)
     task = settings.task
 
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
     from metatui.learning.data.image_folder.source import (
         FolderSource,
-        even_split,
+        max_ways_of_split,
         shares_of,
         split_classes,
         too_few_classes,
@@ -242,7 +242,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     fewest, most = min(counts), max(counts)
     smallest = sorted(zip(counts, listing.classes, strict=True), key=lambda each: each[0])[:3]
     few = ", ".join(f"{quote(each.name)} ({count:,})" for count, each in smallest)
-    even, share = even_split(len(counts), task.ways) if listing.classes[0].split is None else (0, 0.0)
+    even, share = max_ways_of_split(len(counts), task.ways) if listing.classes[0].split is None else (0, 0.0)
     fractions = f"--set folder.val_fraction={share:g} --set folder.test_fraction={share:g}"
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
     say(

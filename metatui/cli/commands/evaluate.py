@@ -25,7 +25,7 @@ from metatui.learning.data.data_set import caveat
 from metatui.runs.formatting import accuracy, headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
-from metatui.utils.numbers import diverged, interval
+from metatui.utils.numbers import format_diverged, interval
 
 batch_norm_option = click.option(
     "--batch-norm",
@@ -98,7 +98,7 @@ def evaluate(
     else:
         _show(folder.id, evaluation, inner_lr_given=inner_lr is not None)
     if not evaluation.is_finite:
-        lost = diverged(evaluation.diverged or 0, evaluation.tasks)
+        lost = format_diverged(evaluation.diverged or 0, evaluation.tasks)
         raise MetatuiError(f"{lost}, and too few tasks remain for a mean: lower --inner-lr or --steps")
 
 
@@ -110,8 +110,8 @@ def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     if not evaluation.is_finite:
         return
     if evaluation.diverged:
-        text = f"warning: {diverged(evaluation.diverged, evaluation.tasks)}; the means do not include diverged tasks"
-        say(screen, text, style="yellow")
+        diverged = format_diverged(evaluation.diverged, evaluation.tasks)
+        say(screen, f"warning: {diverged}; the means do not include diverged tasks", style="yellow")
     if text := caveat(evaluation):
         say(screen, f"warning: {text}", style="yellow")
     rows = []

@@ -30,7 +30,7 @@ from metatui.cli.options import (
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import reason
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +136,7 @@ def predict(
             }
         )
     if path is not None:
-        say(console(stderr=as_json), f"Wrote {counted(len(predictions.items), 'row')} to {path}")
+        say(console(stderr=as_json), f"Wrote {format_count(len(predictions.items), 'row')} to {path}")
 
 
 # Images
@@ -201,7 +201,7 @@ def _check_ways(model: LoadedModel, support: Path, ways: int) -> None:
     at_most = "at most " if settings.task.ways_range else ""
     most = settings.most_ways if at_most else settings.task.ways
     if ways > most or (ways < most and not at_most):
-        given = f"--support is {quote(str(support), 200)}, which contains {counted(ways, 'class folder')}"
+        given = f"--support is {quote(str(support), 200)}, which contains {format_count(ways, 'class folder')}"
         raise BadInput(
             f"{given}, but must contain {at_most}{most}, the {'largest ' if at_most else ''}number of ways of the run"
         )
@@ -301,7 +301,7 @@ def _finite(outputs: Tensor) -> Tensor:
     """Return `outputs` if all of them are finite, otherwise raise MetatuiError."""
     lost = int((~outputs.isfinite()).any(1).sum())
     if lost:
-        which = f"{lost:,} of {counted(len(outputs), 'prediction')}"
+        which = f"{lost:,} of {format_count(len(outputs), 'prediction')}"
         raise MetatuiError(f"{which} are not finite, because the adaptation diverged: lower --steps")
     return outputs
 

@@ -11,12 +11,12 @@ import click
 from metatui.cli.console.layout import heading, say, show_properties, show_table, title
 from metatui.cli.console.output import console, echo, emit
 from metatui.cli.options import (
-    changes,
     complete_presets,
     complete_presets_and_runs,
     examples,
     json_option,
     note_without_effect,
+    parse_options,
     runs_dir_option,
     set_option,
 )
@@ -122,7 +122,7 @@ def save(
     """Save settings as a preset with the given NAME."""
     stored.check_name(name)
     base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
-    overrides = changes(assignments)
+    overrides = parse_options(assignments)
     settings = change(base.settings, overrides)
     saved = stored.save(
         name,

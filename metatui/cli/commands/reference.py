@@ -11,16 +11,16 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, echo, emit
 from metatui.cli.options import (
-    changes,
     complete_algorithms,
     complete_presets,
     examples,
     json_option,
     note_without_effect,
+    parse_options,
     set_option,
 )
 from metatui.config.declarations import Scalar, SettingField
-from metatui.config.fields import FIELDS, assigned, change, text_of
+from metatui.config.fields import FIELDS, change, format_assignments, text_of
 from metatui.config.registry import ALGORITHMS
 from metatui.learning.explanations import Explanation, explanation, selecting
 from metatui.utils.errors import BadInput, quote
@@ -47,7 +47,7 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
     from metatui.config import presets
     from metatui.config.settings import Settings
 
-    overrides = changes(assignments)
+    overrides = parse_options(assignments)
     current = change(presets.load(preset).settings if preset else Settings(), overrides)
     result, shown = explanation(current, algorithm), selecting(current, algorithm)
     own = {
@@ -73,8 +73,10 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
         "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
         "Pseudo-code": [f"  {line}" for line in explanation.code],
         "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
-        "Settings of the algorithm": [f"- {assigned({path: own[path]})}: {FIELDS[path].help}" for path in own],
-        "Usual values": [f"- {line}" for line in explanation.usual_lines(assigned)],
+        "Settings of the algorithm": [
+            f"- {format_assignments({path: own[path]})}: {FIELDS[path].help}" for path in own
+        ],
+        "Usual values": [f"- {line}" for line in explanation.usual_lines(format_assignments)],
         "Paper": [f"- {paper}" for paper in explanation.paper],
     }
     for title, lines in sections.items():

@@ -11,12 +11,12 @@ import click
 from metatui.cli.commands.run import S, print_detached, train, train_seeds
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
-    changes,
     check_seeds,
     complete_runs,
     device_option,
     examples,
     json_option,
+    parse_options,
     runs_dir_option,
     seeds_option,
     set_option,
@@ -63,7 +63,7 @@ def rerun(
     the seed differs, is printed on standard error. With --json, the reports are printed as one object with the list
     "runs".
     """
-    own, given = RunStore(runs_dir).find(run), changes(assignments, device)
+    own, given = RunStore(runs_dir).find(run), parse_options(assignments, device)
     check_seeds(seeds, given, detach=detach)
     repeats = [rerun_of(own, {**given, "training.seed": seed}) for seed in seeds] or [rerun_of(own, given)]
 

@@ -15,8 +15,7 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, echo, emit, evaluation_json, result_json
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
-    changed,
-    changes,
+    apply_options,
     check_seeds,
     complete_presets,
     complete_runs,
@@ -24,17 +23,18 @@ from metatui.cli.options import (
     examples,
     json_option,
     note_without_effect,
+    parse_options,
     runs_dir_option,
     seeds_option,
     set_option,
 )
 from metatui.config import presets
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, assigned, change
+from metatui.config.fields import FIELDS, change, format_assignments
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.config.usual import SELECTORS, unusual
+from metatui.config.usual import SELECTORS, deviations_from_usual
 from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, MetatuiError
 
@@ -123,12 +123,12 @@ def run(
         )
 
     # Checked before importing torch, so that mistakes are reported immediately.
-    overrides = changes(assignments, device)
+    overrides = parse_options(assignments, device)
     check_seeds(seeds, overrides, detach=detach)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
     base = loaded.settings if loaded else Settings()
-    settings = changed(base, assignments, device) if fresh else None
+    settings = apply_options(base, assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
     repeats = [change(settings, {"training.seed": seed}) for seed in seeds] if settings else []
 
@@ -142,7 +142,7 @@ def run(
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
-            twins = store.live_twins(settings, planned) if automatic else []
+            twins = store.live_duplicates(settings, planned) if automatic else []
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
         if twins:
             name = twins[0].argument
@@ -182,10 +182,12 @@ def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
     select neither an algorithm nor a data set.
     """
     selected = not overrides.keys().isdisjoint(SELECTORS)
-    values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
+    values = {
+        path: value for path, value in deviations_from_usual(settings).items() if selected and path not in overrides
+    }
     kind = "classification" if settings.is_classification else "regression"
     title = ALGORITHMS[settings.algorithm.name].title
-    return f"note: the usual settings of {title} for {kind} are {assigned(values)}" if values else ""
+    return f"note: the usual settings of {title} for {kind} are {format_assignments(values)}" if values else ""
 
 
 def _lost(base: Settings, settings: Settings) -> set[str]:
@@ -234,7 +236,7 @@ def train(
     try:
         with display(session.run) as progress, closing(iter(session)) as events:
             for event in events:
-                progress.see(event)
+                progress.update(event)
     except UnsavedStateError as unsaved:
         if ending.exit_code == slurm.REQUEUE:  # the job can continue from the last checkpoint
             unsaved.exit_code = slurm.REQUEUE
@@ -320,7 +322,7 @@ def _over_seeds(tests: Mapping[int, Evaluation | None], rerun_of: RunFolder | No
     """
     from metatui.learning.evaluation.statistics import sample_summary
     from metatui.runs.analysis.comparison.formatting import amount, deviation
-    from metatui.runs.analysis.comparison.labels import listed
+    from metatui.runs.analysis.comparison.labels import join_names
 
     finite = {seed: test for seed, test in tests.items() if test and test.is_finite}
     if len(finite) < 2:
@@ -329,7 +331,7 @@ def _over_seeds(tests: Mapping[int, Evaluation | None], rerun_of: RunFolder | No
     over = sample_summary([test.final[0] for test in finite.values()])
     own = rerun_of.settings().training.seed if rerun_of else None
     left_out = f"; the repeated run (seed {own}) is not included" if own is not None and own not in tests else ""
-    seeds = listed(list(map(str, finite)))
+    seeds = join_names(list(map(str, finite)))
     return (
         f"test {metric} over {over.size} seeds ({seeds}): mean {amount(metric, over.mean, over.ci95)} (95 % interval "
         f"over the seeds), SD {deviation(metric, over.deviation)}{left_out}"

@@ -32,7 +32,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.paths import expanded
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 size_option = click.option("--size", is_flag=True, help="Also show the disk space that each run uses.")
 
@@ -111,7 +111,7 @@ def export(run: str, to: str, evaluations: bool, model: bool, force: bool, runs_
     path = new_file(to, force=force)
     count = write_rows(rows, path) - 1
     if path is not None:
-        say(console(), f"Wrote {counted(count, 'row')} to {path}")
+        say(console(), f"Wrote {format_count(count, 'row')} to {path}")
 
 
 def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
@@ -132,7 +132,7 @@ def _export_model(run: RunFolder, to: str, *, force: bool) -> None:
         f"Wrote {count} tensors to {path}: the {model.checkpoint} parameters, from meta-step {model.iteration:,}",
     )
     if model.extra:
-        tensors = counted(len(model.extra), "tensor")
+        tensors = format_count(len(model.extra), "tensor")
         say(
             screen,
             f"Wrote {tensors} to {extra_file(path)}: the meta-parameters that are not part of the network",
@@ -234,7 +234,7 @@ def _list(runs_dir: Path | None, with_size: bool, as_json: bool) -> None:
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")
     if with_size:
         total = file_size(sum(size or 0 for size in sizes))
-        lines.append(f"{counted(len(summaries), 'run')}, {total}\n")
+        lines.append(f"{format_count(len(summaries), 'run')}, {total}\n")
     screen.print(lines, end="", soft_wrap=True)
 
 

@@ -12,7 +12,7 @@ from metatui.cli.console.output import echo, emit
 from metatui.cli.options import complete_live_runs, examples, json_option, runs_dir_option
 from metatui.events import Died, Failed, Finished
 from metatui.runs.execution.control import LiveRun, stop_run
-from metatui.runs.execution.control.client import has_ended
+from metatui.runs.execution.control.client import wait_until_ended
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError, quote
@@ -66,7 +66,7 @@ def _only_live(store: RunStore) -> RunFolder:
     Raises:
         BadInput: if no run or several runs are training.
     """
-    live = store.training()
+    live = store.require_live_runs()
     if len(live) == 1:
         return live[0]
     where = quote(str(store.root), 200)
@@ -90,7 +90,7 @@ def _end(live: LiveRun) -> Finished | Failed | None:
 
 def _end_before_training(run: RunFolder) -> Finished | None:
     """Wait for the end of a run whose process accepts no connections; return None if the run does not end in time."""
-    if not has_ended(run, WAIT_SECONDS):
+    if not wait_until_ended(run, WAIT_SECONDS):
         return None
     journal = run.journal()
     return Finished(journal[-1].iteration if journal else 0, "stopped", 0.0, None)

@@ -12,18 +12,18 @@ import click
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import (
-    changes,
     check_new_files,
     examples,
     export_option,
     force_option,
     json_option,
     names_or_file,
+    parse_options,
     runs_dir_option,
     set_option,
 )
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -90,7 +90,7 @@ def suite(
         return
     device_names = _devices(devices)
     store = RunStore(runs_dir)
-    loaded = load(suites, changes(assignments))
+    loaded = load(suites, parse_options(assignments))
     if only_list:
         output.show_plan(loaded, store, as_json)
         return
@@ -118,7 +118,7 @@ def suite(
                 output.show_results(each, results[each.name])
     if failed:
         raise MetatuiError(
-            f"{counted(len(failed), 'run')} failed (run the same command to try again): {'; '.join(failed)}"
+            f"{format_count(len(failed), 'run')} failed (run the same command to try again): {'; '.join(failed)}"
         )
 
 
@@ -192,7 +192,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
             closing(iter(runner)) as events,
         ):
             for event in events:
-                progress.see(event)
+                progress.update(event)
                 if isinstance(event, RunEnded) and event.status == "failed":
                     failed.append(f"{event.planned.name}: {event.sentence}")
                 # A signal such as SIGXCPU can also interrupt the process of a single run.
@@ -228,9 +228,9 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
 
 
 def _export(comparison: Comparison, path: Path, manifest: SuiteManifest) -> None:
-    from metatui.runs.analysis.exports import export, written
+    from metatui.runs.analysis.exports import describe_written_files, export
 
     files = export(comparison, path)
     with suppress(MetatuiError):  # without the record, only --force replaces these files
         manifest.add_exports(files)
-    say(console(stderr=True), written(files))
+    say(console(stderr=True), describe_written_files(files))

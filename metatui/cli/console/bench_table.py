@@ -16,7 +16,7 @@ from rich.text import Text
 from metatui.cli.console.layout import GAP, column_widths, say, show_table, title
 from metatui.learning.benchmark import rows
 from metatui.learning.benchmark.runner import Measurement
-from metatui.learning.benchmark.workloads import ENGINES, Cell, described
+from metatui.learning.benchmark.workloads import ENGINES, Cell, describe_task
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
@@ -48,7 +48,7 @@ def show(measurements: Sequence[Measurement], screen: Console, *, ascii_only: bo
     say(screen, *rows.fastest(measurements))
     for task, lines in rows.by_task(by_cell):
         cells = [by_cell[cell] for _, cell in lines]
-        title(screen, f"{task}: {described(task)}")
+        title(screen, f"{task}: {describe_task(task)}")
         _show_table(screen, lines, by_cell, look)
         say(screen, *(rows.failed(m) for m in cells if m.error), style="dim")
         if drawn := plot.plot(cells, screen.width - 1, glyphs):

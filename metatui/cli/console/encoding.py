@@ -27,7 +27,7 @@ def use_characters_of_terminal() -> None:
             stream.reconfigure(encoding=encoding, errors=SPELLED_OUT)  # type: ignore[union-attr]
 
 
-def spelled(text: str, encoding: str) -> str:
+def replace_unencodable(text: str, encoding: str) -> str:
     """Return `text` with substitutes for the characters that `encoding` cannot represent."""
     if text.isascii():
         return text

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metatui.cli.console.encoding import spelled
+from metatui.cli.console.encoding import replace_unencodable
 from metatui.cli.console.output import UNLIMITED
 from metatui.utils.text import sanitize, wrap_text
 
@@ -161,7 +161,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
 
 def plain(screen: Console, value: object) -> str:
     """Return a value as one line of text that `screen` can encode; return an empty string for None."""
-    return "" if value is None else spelled(sanitize(str(value), limit=2000), screen.encoding)
+    return "" if value is None else replace_unencodable(sanitize(str(value), limit=2000), screen.encoding)
 
 
 def _lines(text: str, width: int) -> Text:

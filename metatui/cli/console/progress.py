@@ -80,7 +80,7 @@ class PlainDisplay:
         self._evaluated_at = 0.0
         """Time of the last line about the current validation or test; the start time if there is no such line yet."""
 
-    def see(self, event: events.Event) -> None:
+    def update(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
         if isinstance(event, events.Progress):
             now = time.monotonic()
@@ -95,7 +95,7 @@ class PlainDisplay:
             self._print(text, style(event))
 
     def _see_evaluating(self, event: events.Evaluating) -> None:
-        self._clock.see(event)
+        self._clock.update(event)
         now = time.monotonic()
         if text := testing(event):
             self._print(text)
@@ -122,7 +122,7 @@ class LiveDisplay:
         self._clock = EvaluationClock()
         self._task = bar.add_task("training", total=None, count="", metrics="")
 
-    def see(self, event: events.Event) -> None:
+    def update(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
         if isinstance(event, events.Progress):
             count = f"{event.iteration:,}/{self._iterations:,}"
@@ -138,7 +138,7 @@ class LiveDisplay:
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
-            self._clock.see(event)
+            self._clock.update(event)
             self._bar.update(self._task, description=name, metrics=tasks_done(event, self._clock))
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended", metrics=self._metrics)

@@ -63,7 +63,7 @@ class PlainDisplay:
         if finished:
             self._print(f"{suite.name}: {finished} of {self._runs} runs had already finished")
 
-    def see(self, event: SuiteEvent) -> None:
+    def update(self, event: SuiteEvent) -> None:
         run = event.planned
         now = time.monotonic()
         match event:
@@ -105,7 +105,7 @@ class LiveDisplay:
         self._suite_task = bar.add_task(suite.name, total=self._runs, count="", metrics="")
         self._update_suite()
 
-    def see(self, event: SuiteEvent) -> None:
+    def update(self, event: SuiteEvent) -> None:
         run = event.planned
         total = max(run.iterations, 1)
         match event:

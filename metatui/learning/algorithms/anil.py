@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -54,8 +54,8 @@ class ANIL(MAML):
             inner_loss="L(Z; w')",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ, w'), through the inner steps",
             costs=(
-                f"{counted(inner_gradients(settings), 'Hessian-vector product')} for the parameters of the head, one "
-                "for each inner step of each task.",
+                f"{format_count(inner_gradients(settings), 'Hessian-vector product')} for the parameters of the head, "
+                "one for each inner step of each task.",
                 "The body computes the features of each support and query set once, and is differentiated once. Inner "
                 "steps are steps of a linear model.",
                 "One graph of the body is kept in memory for each support and query set; the graph of the inner "

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -55,7 +55,7 @@ class BOIL(MAML):
             inner_loss="L(D; φ', w)",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ', w), through the inner steps",
             costs=(
-                f"{counted(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
+                f"{format_count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
                 "task, as in MAML.",
                 "Memory grows with the number of inner steps, because the graph of every inner step is kept.",
             ),

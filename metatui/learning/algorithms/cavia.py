@@ -18,7 +18,7 @@ from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import Explanation, gradient_based, inner_gradients
 from metatui.utils.errors import BadInput
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,14 +117,14 @@ class CAVIA(GradientBased):
             ),
             inner_rule="φ_i = 0 − α ∇_φ L_i(D_i; φ, θ)",
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; φ_i, θ)",
-            symbols=f"φ: context of {counted(size, 'number')}.",
+            symbols=f"φ: context of {format_count(size, 'number')}.",
             start="φ ← 0",
             adapted="φ",
             inner_loss="L(D; φ, θ)",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ, θ), through the inner steps",
             costs=(
-                f"{counted(inner_gradients(settings), 'Hessian-vector product')} for the context, one for each inner "
-                "step of each task.",
+                f"{format_count(inner_gradients(settings), 'Hessian-vector product')} for the context, one for each "
+                "inner step of each task.",
                 "Layers before the one that uses the context are computed once for each support and query set.",
             ),
             hessian_products=inner_gradients(settings),

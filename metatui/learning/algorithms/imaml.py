@@ -28,7 +28,7 @@ from metatui.learning.explanations import (
     support,
     times,
 )
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,15 +112,15 @@ class IMAML(GradientBased):
             return {name: p[name] + curved[name] / self.options.regularization for name in p}
 
         g = v
-        r = subtracted(v, product(g))
+        r = subtract_params(v, product(g))
         p, squared = r, task.dot(r, r)
         for _ in range(self.options.cg_steps):
             q = product(p)
-            step = quotient(squared, task.dot(p, q))
-            g = added(g, task.scaled(step, p))
-            r = subtracted(r, task.scaled(step, q))
+            step = safe_divide(squared, task.dot(p, q))
+            g = add_params(g, task.scaled(step, p))
+            r = subtract_params(r, task.scaled(step, q))
             before, squared = squared, task.dot(r, r)
-            p = added(r, task.scaled(quotient(squared, before), p))
+            p = add_params(r, task.scaled(safe_divide(squared, before), p))
         return g
 
     @classmethod
@@ -147,21 +147,22 @@ class IMAML(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    for each of {counted(tasks, 'sampled task')}:",
+                f"    for each of {format_count(tasks, 'sampled task')}:",
                 f"        D ← {support(settings)}; D' ← {query(settings)}",
                 "        φ ← θ",
                 f"        repeat {times(algorithm.inner_steps)}:",
                 f"            φ ← φ − {algorithm.inner_lr:g} (∇L(D; φ) + {strength} (φ − θ))",
                 "        v ← ∇L(D'; φ)",
-                f"        g_i ← solution of (I + H/{strength}) g_i = v, by {counted(options.cg_steps, 'CG step')}",
+                f"        g_i ← solution of (I + H/{strength}) g_i = v, by {format_count(options.cg_steps, 'CG step')}",
                 "    g ← mean over tasks of g_i",
                 *adam_step(settings),
             ),
             costs=(
                 inner_cost(settings, "support"),
-                f"{counted(tasks, 'gradient')} of query losses, one per task.",
-                f"{counted(products, 'Hessian-vector product')} at φ, for the conjugate gradients "
-                f"({counted(tasks, 'task')} x ({counted(options.cg_steps, 'CG step')} + 1 for the first residual)).",
+                f"{format_count(tasks, 'gradient')} of query losses, one per task.",
+                f"{format_count(products, 'Hessian-vector product')} at φ, for the conjugate gradients "
+                f"({format_count(tasks, 'task')} x ({format_count(options.cg_steps, 'CG step')} + 1 for the first "
+                "residual)).",
                 "Memory does not grow with the number of inner steps.",
             ),
             gradients=inner_gradients(settings) + tasks,
@@ -173,15 +174,15 @@ class IMAML(GradientBased):
         )
 
 
-def added(a: Params, b: Params) -> Params:
+def add_params(a: Params, b: Params) -> Params:
     return {name: a[name] + b[name] for name in a}
 
 
-def subtracted(a: Params, b: Params) -> Params:
+def subtract_params(a: Params, b: Params) -> Params:
     return {name: a[name] - b[name] for name in a}
 
 
-def quotient(a: Tensor, b: Tensor) -> Tensor:
+def safe_divide(a: Tensor, b: Tensor) -> Tensor:
     """Divide `a` by `b`. Where `b` is 0, `a` must be 0 as well, and the quotient is 0."""
     is_zero = (b == 0).to(b.dtype)
     return a * (1 - is_zero) / (b + is_zero)

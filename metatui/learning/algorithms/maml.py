@@ -13,7 +13,7 @@ from metatui.config.constraints import has_plain_steps
 from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import FINN, Explanation, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ class MAML(GradientBased):
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; θ'_i)",
             outer_gradient="g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",
             costs=(
-                f"{counted(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
+                f"{format_count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
                 "task. Each takes a backward pass through the gradient of a support loss.",
                 memory[settings.compute.second_order],
             ),

@@ -32,7 +32,7 @@ from metatui.config.registry import MODELS, Names, Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, Rates, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -193,9 +193,9 @@ class MAMLPlusPlus(MAML):
         iterations, rate = settings.training.iterations, settings.algorithm.inner_lr
         changes, costs = [], []
         symbols = constants = ""
-        products = counted(inner_gradients(settings), "Hessian-vector product")
+        products = format_count(inner_gradients(settings), "Hessian-vector product")
         if options.multi_step:
-            annealed = counted(math.ceil(options.multi_step * iterations), "meta-step")
+            annealed = format_count(math.ceil(options.multi_step * iterations), "meta-step")
             changes.append(
                 f"in the first {annealed}, the loss is a weighted sum of the query losses after each inner step, with "
                 "weights w_k that shift towards the last step; later, it is the query loss after the last step alone"
@@ -207,7 +207,7 @@ class MAMLPlusPlus(MAML):
                 f"In the first {annealed}, a query loss is computed after every inner step, not only after the last."
             )
         if options.first_order:
-            first = counted(math.ceil(options.first_order * iterations), "meta-step")
+            first = format_count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")
             constants = f"; in the first {first}, inner gradients are constants"
             costs.append(f"No second derivatives in the first {first}; then {products}, one for each inner step.")
@@ -236,7 +236,7 @@ class MAMLPlusPlus(MAML):
             learned=learned,
             rates=Rates(
                 f"inner learning rates for each step k and parameter tensor, {rate:g} at the start",
-                f"α_k ← {rate:g} for each of {counted(settings.algorithm.inner_steps, 'inner step')} k",
+                f"α_k ← {rate:g} for each of {format_count(settings.algorithm.inner_steps, 'inner step')} k",
                 "α_k",
             )
             if options.learned_rates

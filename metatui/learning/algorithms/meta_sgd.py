@@ -17,7 +17,7 @@ from metatui.config.registry import Usual
 from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.explanations import Explanation, Rates, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,7 +82,7 @@ class MetaSGD(MAML):
                 "α ∘",
             ),
             costs=(
-                f"{counted(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
+                f"{format_count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each "
                 "task.",
                 "Twice as many meta-parameters as MAML, if all parameters are adapted. Memory grows with the number of "
                 "inner steps, because the graph of every inner step is kept.",

@@ -19,7 +19,7 @@ from metatui.config.registry import Usual
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import Explanation, adam_step, count_between, loss, outer_loop, outer_lr
 from metatui.utils.errors import BadInput, quote
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,7 +113,7 @@ class Pretrained(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    B ← {examples}: as many as {counted(algorithm.meta_batch, 'episode')} would contain",
+                f"    B ← {examples}: as many as {format_count(algorithm.meta_batch, 'episode')} would contain",
                 "    g ← ∇L(B; θ)",
                 *adam_step(settings),
             ),

@@ -17,7 +17,7 @@ from metatui.config.registry import Usual
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.algorithms.protonet import check_head, classification_only, prototype_head
 from metatui.learning.explanations import Explanation, gradient_based, inner_gradients
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class ProtoMAML(MAML):
             costs=(
                 "No second derivatives."
                 if first_order
-                else f"{counted(products, 'Hessian-vector product')}, one for each inner step of each task.",
+                else f"{format_count(products, 'Hessian-vector product')}, one for each inner step of each task.",
                 "One more pass of each support set through the network, for the prototypes.",
                 "The graph of that pass is kept in memory"
                 + ("." if first_order else ", as is the graph of all inner steps, which grows with their number."),

@@ -26,7 +26,7 @@ from metatui.learning.explanations import (
     support,
 )
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ class ProtoNet(Algorithm):
             ),
             code=(
                 *outer_loop(settings),
-                f"    for each of {counted(tasks, 'sampled task')}:",
+                f"    for each of {format_count(tasks, 'sampled task')}:",
                 f"        D ← {support(settings)}; D' ← {query(settings)}",
                 "        for each class n in D:",
                 "            c_n ← mean of f(x; θ) over the examples x of class n in D",
@@ -114,7 +114,7 @@ class ProtoNet(Algorithm):
                 *adam_step(settings),
             ),
             costs=(
-                f"{counted(tasks, 'gradient')} of query losses, one per task. Each is backpropagated through the "
+                f"{format_count(tasks, 'gradient')} of query losses, one per task. Each is backpropagated through the "
                 "features of the query set and, because of the prototypes, through those of the support set.",
                 "No inner steps, no second derivatives.",
                 "The graph of one forward pass is kept in memory for each support and query set.",

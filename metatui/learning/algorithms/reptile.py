@@ -24,7 +24,7 @@ from metatui.learning.explanations import (
     outer_lr,
     support,
 )
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ class Reptile(GradientBased):
             ),
             code=(
                 *outer_loop(settings),
-                f"    for each of {counted(algorithm.meta_batch, 'sampled task')}:",
+                f"    for each of {format_count(algorithm.meta_batch, 'sampled task')}:",
                 f"        D ← {support(settings)}",
                 *inner_steps(settings, steps, indent=8, batch=batch),
                 f"    θ ← θ + ε (mean over tasks of θ' − θ), ε = {outer_lr(settings)}",

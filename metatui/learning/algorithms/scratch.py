@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.algorithm import INNER_STEPS, GradientBased
 from metatui.learning.explanations import Explanation, held_out_support, initialisation, inner_steps, loss
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -48,7 +48,7 @@ class Scratch(GradientBased):
             ),
             costs=(
                 "No meta-step: there is no outer loop.",
-                f"An evaluation computes {counted(steps, 'gradient')} per task, as for every other algorithm that "
+                f"An evaluation computes {format_count(steps, 'gradient')} per task, as for every other algorithm that "
                 "takes gradient steps.",
             ),
             paper=("The 'random initialisation' baseline of Finn, Abbeel and Levine 2017, section 5.",),

@@ -16,7 +16,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.hardware.devices import cpu, default_threads
 from metatui.learning.hardware.peak_memory import PeakMemory
-from metatui.learning.training.compile_worker import compile_apart
+from metatui.learning.training.compile_worker import compile_in_child
 from metatui.learning.training.learner import Learner
 
 
@@ -57,7 +57,7 @@ def measure(settings: Settings, seconds: float) -> Timing:
     learner, options = Learner(experiment), settings.algorithm
     if learner.graphs:
         if not learner.graphs.path(experiment.fixed, options).is_file():
-            compile_apart(experiment.settings)  # in its own process, because a compiler leaves state behind
+            compile_in_child(experiment.settings)  # in its own process, because a compiler leaves state behind
         learner.graphs.use(experiment.fixed, options)
     tasks = range(options.meta_batch)
     peak = PeakMemory(str(experiment.torch_device), over_current=True)

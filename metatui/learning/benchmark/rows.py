@@ -8,7 +8,7 @@ from itertools import groupby
 
 from metatui.learning.benchmark.runner import Machine, Measurement
 from metatui.learning.benchmark.workloads import Cell, Workload
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
@@ -39,7 +39,7 @@ BUSY = 0.5
 
 def name(work: Workload) -> str:
     """Return the name of an algorithm and its number of inner steps."""
-    return f"{NAMES[work.algorithm]}, {counted(work.inner_steps, 'step')}"
+    return f"{NAMES[work.algorithm]}, {format_count(work.inner_steps, 'step')}"
 
 
 def engine(cell: Cell) -> str:
@@ -129,7 +129,7 @@ def describe_machine(machine: Machine) -> str:
     busy = machine.load > BUSY * machine.threads
     other = f"; busy with other work (load {machine.load:.1f})" if busy else ""
     return (
-        f"{where}{host}, {counted(machine.threads, 'thread')}, torch {machine.torch}, "
+        f"{where}{host}, {format_count(machine.threads, 'thread')}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "
         f"copy {figure(machine.copy_gb_per_s)} GB/s, float32{other}"
     )

@@ -108,7 +108,7 @@ def with_captured(cells: Sequence[Cell]) -> list[Cell]:
     return both
 
 
-def described(task: str) -> str:
+def describe_task(task: str) -> str:
     """Return a description of a task's network, meta-batch and episodes."""
     s = Workload(task, "maml", 1).settings("loop")
     meta_batch = f"{s.algorithm.meta_batch} tasks"

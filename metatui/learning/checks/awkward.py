@@ -43,7 +43,7 @@ POINTS, SEQUENCES, IMAGES = (3,), (3, 3), (2, 6, 6)
 
 
 @dataclass(frozen=True)
-class Awkward:
+class EdgeCase:
     """A module, its loss and the shape of its examples."""
 
     name: str
@@ -57,7 +57,7 @@ class Awkward:
 
 
 @dataclass(frozen=True)
-class AwkwardCheck:
+class EdgeCaseCheck:
     """Comparison of one engine with plain autograd on one module. `reason` explains a refusal or a failure."""
 
     name: str
@@ -73,7 +73,7 @@ class AwkwardCheck:
         return self.outcome in ("agrees", "refused")
 
 
-class Written(nn.Module):
+class Forward(nn.Module):
     """A module whose forward pass is a given function of the module and its input."""
 
     def __init__(self, function: Callable[[Any, Tensor], Tensor], **parts: object) -> None:
@@ -209,104 +209,104 @@ def _branching_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     return errors.mean() if errors.max().item() > 2 else errors.square().mean()
 
 
-AWKWARD: tuple[Awkward, ...] = (
+EDGE_CASES: tuple[EdgeCase, ...] = (
     # Sharing
-    Awkward("shared activation", _one_activation_twice),
-    Awkward("shared linear layer", _one_layer_twice),
-    Awkward("tied weights", _tied_weights),
-    Awkward(
+    EdgeCase("shared activation", _one_activation_twice),
+    EdgeCase("shared linear layer", _one_layer_twice),
+    EdgeCase("tied weights", _tied_weights),
+    EdgeCase(
         "shared transposed weight",
-        lambda: Written(lambda m, x: m.last(F.linear(m.first(x), m.first.weight.t())), first=nn.Linear(3, 4),
+        lambda: Forward(lambda m, x: m.last(F.linear(m.first(x), m.first.weight.t())), first=nn.Linear(3, 4),
                         last=nn.Linear(3, 2)),
     ),
     # Hooks, and layers that are read from elsewhere
-    Awkward("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
-    Awkward("forward hook on a convolution", lambda: _hooked(_conv_net(nn.Conv2d(2, 3, 3), width=48), 0), IMAGES),
-    Awkward("forward hook on a norm layer in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
-    Awkward("forward pre-hook on a container", _pre_hooked),
-    Awkward("backward hook", _backward_hooked),
-    Awkward(
+    EdgeCase("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
+    EdgeCase("forward hook on a convolution", lambda: _hooked(_conv_net(nn.Conv2d(2, 3, 3), width=48), 0), IMAGES),
+    EdgeCase("forward hook on a norm layer in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
+    EdgeCase("forward pre-hook on a container", _pre_hooked),
+    EdgeCase("backward hook", _backward_hooked),
+    EdgeCase(
         "skip connection from inside a block",
-        lambda: Written(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
+        lambda: Forward(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
     ),
-    Awkward(
+    EdgeCase(
         "convolution with an attribute that the model reads",
-        lambda: Written(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
+        lambda: Forward(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
                         last=nn.Linear(12, 2)), IMAGES,
     ),
-    Awkward("skip connection", lambda: Written(lambda m, x: m.last(x + torch.tanh(m.first(x))), first=nn.Linear(3, 3),
-                                               last=nn.Linear(3, 2))),
+    EdgeCase("skip connection", lambda: Forward(lambda m, x: m.last(x + torch.tanh(m.first(x))), first=nn.Linear(3, 3),
+                                                last=nn.Linear(3, 2))),
     # Convolutions and memory
-    Awkward(
+    EdgeCase(
         "view after a convolution",
-        lambda: Written(lambda m, x: m.last(torch.relu(m.conv(x)).view(len(x), -1)), conv=nn.Conv2d(2, 3, 3),
+        lambda: Forward(lambda m, x: m.last(torch.relu(m.conv(x)).view(len(x), -1)), conv=nn.Conv2d(2, 3, 3),
                         last=nn.Linear(48, 2)), IMAGES,
     ),
-    Awkward("group norm after a frozen convolution",
-            lambda: _frozen(_conv_net(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), width=64)), IMAGES),
-    Awkward("grouped, dilated, circular convolution",
-            lambda: _conv_net(nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=1, padding_mode="circular"), width=64),
-            IMAGES),
-    Awkward("transposed convolution", lambda: _conv_net(nn.ConvTranspose2d(2, 1, 2, stride=2), width=144), IMAGES),
-    Awkward("in-place activation", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
+    EdgeCase("group norm after a frozen convolution",
+             lambda: _frozen(_conv_net(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), width=64)), IMAGES),
+    EdgeCase("grouped, dilated, circular convolution",
+             lambda: _conv_net(nn.Conv2d(2, 4, 3, groups=2, dilation=2, padding=1, padding_mode="circular"), width=64),
+             IMAGES),
+    EdgeCase("transposed convolution", lambda: _conv_net(nn.ConvTranspose2d(2, 1, 2, stride=2), width=144), IMAGES),
+    EdgeCase("in-place activation", lambda: _conv_net(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), width=48), IMAGES),
     # Norms
-    Awkward("batch norm with running statistics", lambda: _conv_net(*_block(track=True), width=36), IMAGES),
-    Awkward("batch norm in evaluation mode", lambda: _conv_net(*_block(track=True), width=36).eval(), IMAGES),
-    Awkward("instance norm with running statistics",
-            lambda: _conv_net(nn.InstanceNorm2d(2, affine=True, track_running_stats=True), width=72), IMAGES),
-    Awkward("layer norm", lambda: _head(nn.Linear(3, 3), nn.LayerNorm(3))),
-    Awkward("weight norm", lambda: _head(parametrizations.weight_norm(nn.Linear(3, 3)))),
-    Awkward("spectral norm", lambda: _head(parametrizations.spectral_norm(nn.Linear(3, 3)))),
+    EdgeCase("batch norm with running statistics", lambda: _conv_net(*_block(track=True), width=36), IMAGES),
+    EdgeCase("batch norm in evaluation mode", lambda: _conv_net(*_block(track=True), width=36).eval(), IMAGES),
+    EdgeCase("instance norm with running statistics",
+             lambda: _conv_net(nn.InstanceNorm2d(2, affine=True, track_running_stats=True), width=72), IMAGES),
+    EdgeCase("layer norm", lambda: _head(nn.Linear(3, 3), nn.LayerNorm(3))),
+    EdgeCase("weight norm", lambda: _head(parametrizations.weight_norm(nn.Linear(3, 3)))),
+    EdgeCase("spectral norm", lambda: _head(parametrizations.spectral_norm(nn.Linear(3, 3)))),
     # State
-    Awkward("buffer with a running mean", lambda: Written(_running_mean, mean=torch.zeros(3), last=nn.Linear(3, 2))),
-    Awkward("call counter attribute", lambda: Written(_counted, calls=0, last=nn.Linear(3, 2))),
-    Awkward("embedding with max_norm", lambda: _head(nn.Embedding(5, 2, max_norm=0.5), nn.Flatten(), width=6),
-            tokens=5),
-    Awkward("embedding with padding_idx", lambda: _head(nn.Embedding(5, 2, padding_idx=0), nn.Flatten(), width=6),
-            tokens=5),
+    EdgeCase("buffer with a running mean", lambda: Forward(_running_mean, mean=torch.zeros(3), last=nn.Linear(3, 2))),
+    EdgeCase("call counter attribute", lambda: Forward(_counted, calls=0, last=nn.Linear(3, 2))),
+    EdgeCase("embedding with max_norm", lambda: _head(nn.Embedding(5, 2, max_norm=0.5), nn.Flatten(), width=6),
+             tokens=5),
+    EdgeCase("embedding with padding_idx", lambda: _head(nn.Embedding(5, 2, padding_idx=0), nn.Flatten(), width=6),
+             tokens=5),
     # Randomness
-    Awkward("dropout", lambda: _head(nn.Linear(3, 3), nn.Dropout(0.4))),
+    EdgeCase("dropout", lambda: _head(nn.Linear(3, 3), nn.Dropout(0.4))),
     # Sequences
-    Awkward("LSTM", lambda: Written(lambda m, x: m.last(m.cells(x)[0][:, -1]), cells=nn.LSTM(3, 3, batch_first=True),
-                                    last=nn.Linear(3, 2)), SEQUENCES),
-    Awkward("recurrent cell in a loop", lambda: Written(_cell_in_loop, cell=nn.GRUCell(3, 3), last=nn.Linear(3, 2)),
-            SEQUENCES),
-    Awkward("multi-head attention",
-            lambda: Written(lambda m, x: m.last(m.attention(x, x, x)[0].mean(1)),
-                            attention=nn.MultiheadAttention(3, 1, batch_first=True), last=nn.Linear(3, 2)), SEQUENCES),
+    EdgeCase("LSTM", lambda: Forward(lambda m, x: m.last(m.cells(x)[0][:, -1]), cells=nn.LSTM(3, 3, batch_first=True),
+                                     last=nn.Linear(3, 2)), SEQUENCES),
+    EdgeCase("recurrent cell in a loop", lambda: Forward(_cell_in_loop, cell=nn.GRUCell(3, 3), last=nn.Linear(3, 2)),
+             SEQUENCES),
+    EdgeCase("multi-head attention",
+             lambda: Forward(lambda m, x: m.last(m.attention(x, x, x)[0].mean(1)),
+                             attention=nn.MultiheadAttention(3, 1, batch_first=True), last=nn.Linear(3, 2)), SEQUENCES),
     # Control flow
-    Awkward("branch on a value",
-            lambda: Written(lambda m, x: m.last(x) if x.mean().item() > 0 else m.last(2 * x), last=nn.Linear(3, 2))),
-    Awkward("data-dependent loop", lambda: Written(_halved_while_large, last=nn.Linear(3, 2))),
-    Awkward("custom autograd function",
-            lambda: Written(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
-                            last=nn.Linear(3, 2))),
+    EdgeCase("branch on a value",
+             lambda: Forward(lambda m, x: m.last(x) if x.mean().item() > 0 else m.last(2 * x), last=nn.Linear(3, 2))),
+    EdgeCase("data-dependent loop", lambda: Forward(_halved_while_large, last=nn.Linear(3, 2))),
+    EdgeCase("custom autograd function",
+             lambda: Forward(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
+                             last=nn.Linear(3, 2))),
     # Parameters
-    Awkward("frozen layer", lambda: _frozen(_perceptron())),
-    Awkward("unused parameter",
-            lambda: Written(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
+    EdgeCase("frozen layer", lambda: _frozen(_perceptron())),
+    EdgeCase("unused parameter",
+             lambda: Forward(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
     # Losses
-    Awkward("squared error with broadcast targets", lambda: nn.Sequential(nn.Linear(3, 1)),
-            targets=lambda n: torch.randn(n)),
-    Awkward("cross-entropy with ignored targets", _perceptron, loss=F.cross_entropy, targets=_ignored),
-    Awkward("cross-entropy with class probabilities", _perceptron, loss=F.cross_entropy,
-            targets=lambda n: torch.rand(n, 2).softmax(1)),
-    Awkward("cross-entropy per pixel", lambda: nn.Sequential(nn.Conv2d(2, 3, 1)), IMAGES, F.cross_entropy,
-            lambda n: torch.arange(36 * n).view(n, 6, 6) % 3),
-    Awkward("cross-entropy with weights and label smoothing", _perceptron,
-            loss=partial(F.cross_entropy, weight=torch.tensor([1.0, 3.0], dtype=torch.float64), label_smoothing=0.1),
-            targets=lambda n: torch.arange(n) % 2),
-    Awkward("data-dependent loss", _perceptron, loss=_branching_loss),
+    EdgeCase("squared error with broadcast targets", lambda: nn.Sequential(nn.Linear(3, 1)),
+             targets=lambda n: torch.randn(n)),
+    EdgeCase("cross-entropy with ignored targets", _perceptron, loss=F.cross_entropy, targets=_ignored),
+    EdgeCase("cross-entropy with class probabilities", _perceptron, loss=F.cross_entropy,
+             targets=lambda n: torch.rand(n, 2).softmax(1)),
+    EdgeCase("cross-entropy per pixel", lambda: nn.Sequential(nn.Conv2d(2, 3, 1)), IMAGES, F.cross_entropy,
+             lambda n: torch.arange(36 * n).view(n, 6, 6) % 3),
+    EdgeCase("cross-entropy with weights and label smoothing", _perceptron,
+             loss=partial(F.cross_entropy, weight=torch.tensor([1.0, 3.0], dtype=torch.float64), label_smoothing=0.1),
+             targets=lambda n: torch.arange(n) % 2),
+    EdgeCase("data-dependent loss", _perceptron, loss=_branching_loss),
 )  # fmt: skip
 
 
-def run_awkward_checks() -> Iterator[AwkwardCheck]:
+def run_edge_case_checks() -> Iterator[EdgeCaseCheck]:
     """Compare every engine with plain autograd on every module, in float64 on the CPU."""
-    for case in AWKWARD:
-        yield from check_awkward(case)
+    for case in EDGE_CASES:
+        yield from check_edge_case(case)
 
 
-def check_awkward(case: Awkward) -> Iterator[AwkwardCheck]:
+def check_edge_case(case: EdgeCase) -> Iterator[EdgeCaseCheck]:
     """Compare the engines in `ENGINES_BY_ALGORITHM` with plain autograd on one module."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -324,7 +324,7 @@ def check_awkward(case: Awkward) -> Iterator[AwkwardCheck]:
                 yield _check(case, model, episodes, algorithm, engine, expected)
 
 
-def _episodes(case: Awkward) -> Episodes:
+def _episodes(case: EdgeCase) -> Episodes:
     def examples(n: int) -> Tensor:
         if case.tokens:
             return torch.randint(0, case.tokens, (TASKS, n, *case.inputs))
@@ -338,9 +338,9 @@ def _episodes(case: Awkward) -> Episodes:
 
 
 def _check(
-    case: Awkward, model: nn.Module, episodes: Episodes, algorithm: Algorithm, engine: EngineChoice, expected: Params
-) -> AwkwardCheck:
-    result = partial(AwkwardCheck, case.name, algorithm, engine)
+    case: EdgeCase, model: nn.Module, episodes: Episodes, algorithm: Algorithm, engine: EngineChoice, expected: Params
+) -> EdgeCaseCheck:
+    result = partial(EdgeCaseCheck, case.name, algorithm, engine)
     try:
         with warnings.catch_warnings():  # `auto` warns when it falls back to another engine
             warnings.simplefilter("ignore")

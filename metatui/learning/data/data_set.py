@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import DATA, Component, Kind
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     import torch
@@ -119,11 +119,11 @@ def few_tasks(pool: Pool | None, split: str, tasks: int, ways: int | None) -> st
     drawn = f"the {tasks:,} {SPLIT_NAMES.get(split, split)} tasks are drawn from only"
     if ways is None:
         return (
-            f"{drawn} {counted(pool.tasks, 'task')} in the data, each time with different examples: 95 % intervals and "
-            "p-values apply to these tasks, not to new tasks"
+            f"{drawn} {format_count(pool.tasks, 'task')} in the data, each time with different examples: 95 % "
+            "intervals and p-values apply to these tasks, not to new tasks"
         )
-    sets = f", which form {pool.tasks:,} different sets of {counted(ways, 'class')}" if pool.tasks > 1 else ""
+    sets = f", which form {pool.tasks:,} different sets of {format_count(ways, 'class')}" if pool.tasks > 1 else ""
     return (
-        f"{drawn} {counted(pool.size, 'class')}{sets}: 95 % intervals and p-values apply to new tasks of these "
+        f"{drawn} {format_count(pool.size, 'class')}{sets}: 95 % intervals and p-values apply to new tasks of these "
         "classes, not to new classes"
     )

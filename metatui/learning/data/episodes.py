@@ -18,7 +18,7 @@ from metatui.config.settings import Settings
 from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.schema import DataSchema
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.utils.errors import BadInput
 
 Split = Literal["train", "val", "test"]
@@ -48,7 +48,7 @@ class Episodes:
         """Move all tensors to `device`, and convert floating-point tensors to `dtype`."""
 
         def converted(t: Tensor) -> Tensor:
-            return moved(t, torch.device(device), dtype if t.is_floating_point() else None)
+            return to_device(t, torch.device(device), dtype if t.is_floating_point() else None)
 
         return Episodes(*map(converted, self.tensors()))
 

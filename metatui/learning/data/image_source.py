@@ -17,7 +17,7 @@ from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.schema import MOST_CLASSES, DataSchema
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.utils.errors import BadInput
 from metatui.utils.text import sanitize
 
@@ -28,7 +28,7 @@ SIDE = 28
 """Height and width in pixels of glyphs and Omniglot images."""
 
 
-def distinct(key: Tensor, count: int, among: int) -> Tensor:
+def sample_distinct(key: Tensor, count: int, among: int) -> Tensor:
     """Draw `count` distinct numbers below `among` for each key, in random order. Takes O(count^2) time.
 
     Floyd's algorithm (Bentley and Floyd 1987, "Programming pearls: a sample of brilliance"): number i is drawn below
@@ -53,7 +53,7 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
     return chosen.gather(-1, random.choose(key, count, count, offset=count))
 
 
-def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
+def permutation_prefix(keys: Tensor, count: int, among: Tensor) -> Tensor:
     """Return the first `count` elements of a random permutation of range(among) for each key.
 
     A larger `count` only adds elements at the end. The method is that of Durstenfeld (1964, "Algorithm 235:
@@ -143,7 +143,9 @@ class ImageSource(TaskSource):
             raise BadInput(
                 f"task.ways is {ways}, but must be at most {available}, the number of classes in the {split} split"
             )
-        return distinct(random.keys(seed, f"{self.name}/{split}/classes", random.task_numbers(tasks)), ways, available)
+        return sample_distinct(
+            random.keys(seed, f"{self.name}/{split}/classes", random.task_numbers(tasks)), ways, available
+        )
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
@@ -173,7 +175,7 @@ class ImageSource(TaskSource):
         key = random.keys(seed, f"{self.name}/pooled", torch.tensor(batch))
         classes = (random.uniform(key, size) * self.pooled_classes).to(torch.int64)
         images = self.draw("train", classes, random.bits(key, size, offset=size), 1)
-        return images.reshape(size, *self.input_shape), moved(classes, self.device)
+        return images.reshape(size, *self.input_shape), to_device(classes, self.device)
 
 
 class PackedSource(ImageSource):
@@ -224,7 +226,7 @@ class PackedSource(ImageSource):
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         numbers = self._numbers[split][classes]
-        rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
-        images = self._images.index_select(0, moved(rows.flatten(), self.device))
+        rows = self._rows[self._first[numbers].unsqueeze(1) + permutation_prefix(keys, count, self._count[numbers])]
+        images = self._images.index_select(0, to_device(rows.flatten(), self.device))
         # A multiplication, because devices round a division by 255 differently.
         return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)

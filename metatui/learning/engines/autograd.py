@@ -15,7 +15,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, expand_params, stack_params, step_batch
 from metatui.learning.engines.second_order import GradientResult
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
@@ -57,10 +57,10 @@ class AutogradEngine(Engine):
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        yield Adaptation(repeated(theta, len(x)), None)
+        yield Adaptation(expand_params(theta, len(x)), None)
         paths = [self._path(theta, x, y, inner, order, t) for t in range(len(x))]
         for tasks in zip(*paths, strict=True):
-            yield Adaptation(stacked([params for params, _ in tasks]), torch.stack([loss for _, loss in tasks]))
+            yield Adaptation(stack_params([params for params, _ in tasks]), torch.stack([loss for _, loss in tasks]))
 
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
@@ -75,12 +75,12 @@ class AutogradEngine(Engine):
             yield {name: p.detach() for name, p in fast.items()}, loss.detach()
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
-        predicted: Tensor = functional_call(copied(self.model), params, (x.clone(),))
+        predicted: Tensor = functional_call(copy_model(self.model), params, (x.clone(),))
         return predicted
 
     def _start(self, theta: Params) -> tuple[nn.Module, Params]:
         """Copy the module for one task, with its parameters as leaves of a new graph."""
-        model, start = copied(self.model), _leaves(theta)
+        model, start = copy_model(self.model), _leaves(theta)
         own: Params = {name: p for name, p in model.named_parameters() if name in theta}
         return with_parameters(model, own, start), start
 
@@ -104,7 +104,7 @@ class AutogradEngine(Engine):
         return loss.reshape(()), predicted
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copy_model(model: nn.Module) -> nn.Module:
     """Return a deep copy of `model`. Raises BadInput if it cannot be copied.
 
     Tensors that a forward pass stored in the model (for example, by `torch.nn.utils.weight_norm`) are copied without

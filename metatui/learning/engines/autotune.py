@@ -56,7 +56,7 @@ CAPTURE_GAIN = 10.0
 factor is measured without a CUDA graph, because capturing a graph takes as long as several meta-steps."""
 
 
-class Measured:
+class EngineTimings:
     """The time of a meta-step with each engine, for one model and one kind of task on one machine."""
 
     def __init__(self, *, key: str) -> None:
@@ -73,7 +73,7 @@ class Measured:
             file.write(json.dumps(dict(list(known.items())[-KEPT:]), indent=1).encode())
 
 
-def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
+def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> EngineTimings:
     """Return this machine's cached measurements for meta-steps with these settings."""
     algorithm = settings.algorithm
     (_, ways), (_, shots) = settings.ways_in_training, settings.shots_in_training
@@ -87,7 +87,7 @@ def measured_for(settings: Settings, device: Device, model: nn.Module, threads: 
         compute = settings.compute
         captured = compute.cuda_graphs and not settings.training_size_varies
         what = (*what, "captured" if captured else "eager", compute.tf32, compute.tasks_at_once)
-    return Measured(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
+    return EngineTimings(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
 
 
 def choose(
@@ -96,7 +96,7 @@ def choose(
     device: Device,
     model: nn.Module,
     loss: Loss,
-    measured: Measured,
+    measured: EngineTimings,
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
@@ -152,11 +152,11 @@ def choose(
     if _worth_compiling(settings, device, measured, fastest):
         which = "compiled" if "compiled" in measured.ms else fastest
         after = f"after {settings.compute.compile_after:,} meta-steps"
-        return "compiled", f"{after}; {which} {_against(measured, which, earlier)}{without}"
-    return fastest, f"{_against(measured, fastest, earlier)}{without}"
+        return "compiled", f"{after}; {which} {_describe_timings(measured, which, earlier)}{without}"
+    return fastest, f"{_describe_timings(measured, fastest, earlier)}{without}"
 
 
-def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
+def _worth_compiling(settings: Settings, device: Device, measured: EngineTimings, fastest: str) -> bool:
     """Return whether meta-steps should be compiled.
 
     The answer depends only on the settings, on whether there is a compiler, and on the measurements of the eager
@@ -179,7 +179,7 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ([command] if command else ["g++", "c++", "clang++"]))
 
 
-def _against(measured: Measured, chosen: str, earlier: Container[str]) -> str:
+def _describe_timings(measured: EngineTimings, chosen: str, earlier: Container[str]) -> str:
     """Return a phrase with the times of the chosen and the other engines. Times of engines in `earlier` were cached."""
     others = ", ".join(f"{name}: {in_ms(ms)}" for name, ms in sorted(measured.ms.items()) if name != chosen)
     when = "measured earlier:" if chosen in earlier else "measured"

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.second_order import GradientResult, Objective, first_order, recomputed, unrolled
-from metatui.learning.engines.sequential import divided, is_chain, is_perceptron
+from metatui.learning.engines.sequential import is_chain, is_perceptron, split_model
 from metatui.learning.engines.task import Forward, Network, Order, Task
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
@@ -152,7 +152,7 @@ class Engine(ABC):
         order: Order = "second" if algorithm.second_order else "first"
 
         def one(t: int) -> GradientResult:
-            return algorithm.meta_gradient(self.task(algorithm, episodes, t, order), self.arranged(meta))
+            return algorithm.meta_gradient(self.task(algorithm, episodes, t, order), self.to_memory_format(meta))
 
         tasks = self.map_tasks(one, len(episodes))
         return MetaGradient.of_tasks(tasks, {name: mean([task.gradients[name] for task in tasks]) for name in meta})
@@ -172,9 +172,9 @@ class Engine(ABC):
     ) -> Iterator[Adaptation]:
         """Adapt to one task after another, using the `adapt` method of `algorithm`. Yields the same as `adaptation`."""
         tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
-        paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
+        paths = [algorithm.adapt(task, self.to_memory_format(meta), steps) for task in tasks]
         for step in range(steps + 1):
-            stack = stacked(self.map_tasks(lambda t: detached(next(paths[t])), len(tasks)))
+            stack = stack_params(self.map_tasks(lambda t: detach_params(next(paths[t])), len(tasks)))
             losses = [loss for task in tasks if (loss := task.loss_before_step(step)) is not None]
             yield Adaptation(stack, torch.stack(losses) if losses else None)
 
@@ -199,16 +199,16 @@ class Engine(ABC):
     ) -> Iterator[tuple[Params, Tensor]]:
         """Evaluate `algorithm` task by task, using its `adapt` method. Yields the same as `evaluation`."""
         tasks = [self.task(algorithm, episodes, t, "none") for t in range(len(episodes))]
-        paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
+        paths = [algorithm.adapt(task, self.to_memory_format(meta), steps) for task in tasks]
 
         def one(t: int) -> tuple[Params, Tensor]:
-            params = detached(next(paths[t]))
+            params = detach_params(next(paths[t]))
             with torch.no_grad():
                 return params, algorithm.predict(tasks[t], params, tasks[t].query_x)
 
         for _ in range(steps + 1):
             params, outputs = zip(*self.map_tasks(one, len(tasks)), strict=True)
-            yield stacked(list(params)), torch.stack(outputs)
+            yield stack_params(list(params)), torch.stack(outputs)
 
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
@@ -267,7 +267,7 @@ class Engine(ABC):
 
     def make_network(self, changing: frozenset[str]) -> Network:
         """Divide the model before the first layer with a parameter in `changing`. `network` caches the result."""
-        body, head = divided(self.model, changing)
+        body, head = split_model(self.model, changing)
         return Network(
             None if body is None else self.forward_of(body, twice=False),
             self.forward_of(head, twice=True),
@@ -288,7 +288,7 @@ class Engine(ABC):
 
         return forward
 
-    def arranged(self, meta: Params) -> Params:
+    def to_memory_format(self, meta: Params) -> Params:
         """Return meta-parameters in the memory format that is fastest for this engine."""
         return meta
 
@@ -306,7 +306,7 @@ class Engine(ABC):
             y: targets [T, B, ...].
             order: int64 [T, steps, b], indices of the examples of each step; None if every step uses all examples.
         """
-        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
+        stack, update = expand_params(theta, len(x)), inner.start(stacked=True)
         yield Adaptation(stack, None)
         for step in range(inner.steps):
             gradients, losses = self.support_gradients(stack, *step_batch(x, y, order, step))
@@ -392,7 +392,7 @@ def mean(tensors: list[Tensor]) -> Tensor:
     return total.div_(len(tensors))
 
 
-def detached(params: Params) -> Params:
+def detach_params(params: Params) -> Params:
     """Return the same parameters, detached from their graph."""
     return {name: p.detach() for name, p in params.items()}
 
@@ -402,12 +402,12 @@ def task_of(stack: Params, task: int) -> Params:
     return {name: p[task] for name, p in stack.items()}
 
 
-def stacked(tasks: list[Params]) -> Params:
+def stack_params(tasks: list[Params]) -> Params:
     """Stack the parameters of several tasks."""
     return {name: torch.stack([params[name] for params in tasks]) for name in tasks[0]}
 
 
-def repeated(theta: Params, tasks: int) -> Params:
+def expand_params(theta: Params, tasks: int) -> Params:
     """Return a stack in which every task has the parameters `theta`, as views of the same memory."""
     return {name: p.detach().expand(tasks, *p.shape) for name, p in theta.items()}
 

@@ -21,8 +21,8 @@ from metatui.learning.engines.base import (
     Engine,
     MetaGradient,
     SecondOrder,
-    detached,
-    repeated,
+    detach_params,
+    expand_params,
 )
 from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
@@ -67,26 +67,26 @@ class BatchedEngine(Engine):
             predicted = self.forward_each(stack, episodes.query_x)
             return self.loss.each(predicted, episodes.query_y), predicted
 
-        start = repeated(theta, len(episodes))
+        start = expand_params(theta, len(episodes))
         objective = Objective(support, support, query, stacked=True)
         return MetaGradient.of_stack(self.differentiate(objective, start, episodes, inner, first_order))
 
     def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
         task = self.task(algorithm, episodes, None, "second" if algorithm.second_order else "first")
-        return MetaGradient.of_stack(algorithm.meta_gradient(task, repeated(meta, len(episodes))))
+        return MetaGradient.of_stack(algorithm.meta_gradient(task, expand_params(meta, len(episodes))))
 
     def general_adaptation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
     ) -> Iterator[Adaptation]:
         task = self.task(algorithm, episodes, None, "none", order)
-        for step, params in enumerate(algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
-            yield Adaptation(detached(params), task.loss_before_step(step))
+        for step, params in enumerate(algorithm.adapt(task, expand_params(meta, len(episodes)), steps)):
+            yield Adaptation(detach_params(params), task.loss_before_step(step))
 
     def general_evaluation(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int
     ) -> Iterator[tuple[Params, Tensor]]:
         task = self.task(algorithm, episodes, None, "none")
-        for params in map(detached, algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
+        for params in map(detach_params, algorithm.adapt(task, expand_params(meta, len(episodes)), steps)):
             with torch.no_grad():
                 outputs = algorithm.predict(task, params, task.query_x)
             yield params, outputs

@@ -17,7 +17,7 @@ from torch.autograd import grad
 
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, expand_params, stack_params, step_batch
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 from metatui.utils.errors import BadInput
@@ -72,10 +72,10 @@ class HigherEngine(Engine):
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
         self._write(theta)
-        yield Adaptation(repeated(theta, len(x)), None)
+        yield Adaptation(expand_params(theta, len(x)), None)
         paths = [self._path(theta, x[t : t + 1], y[t : t + 1], inner, order, t) for t in range(len(x))]
         for tasks in zip(*paths, strict=True):
-            yield Adaptation(stacked([params for params, _ in tasks]), torch.stack([loss for _, loss in tasks]))
+            yield Adaptation(stack_params([params for params, _ in tasks]), torch.stack([loss for _, loss in tasks]))
 
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int

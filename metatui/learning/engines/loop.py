@@ -18,7 +18,7 @@ from metatui.learning.engines.base import (
     R,
     SecondOrder,
     mean,
-    stacked,
+    stack_params,
     step_batch,
     task_of,
 )
@@ -150,7 +150,7 @@ class LoopEngine(Engine):
 
         return forward
 
-    def arranged(self, meta: Params) -> Params:
+    def to_memory_format(self, meta: Params) -> Params:
         return {name: channels_last(p) for name, p in meta.items()}
 
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
@@ -189,7 +189,7 @@ class LoopEngine(Engine):
             return params, losses[0]
 
         params, losses = zip(*self.map_tasks(one, len(x)), strict=True)
-        return stacked(list(params)), torch.stack(losses)
+        return stack_params(list(params)), torch.stack(losses)
 
     def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         """Compute one task's support loss and the loss's gradient with respect to the task's own parameters."""
@@ -202,4 +202,4 @@ class LoopEngine(Engine):
             return self._support_gradient(task_of(stack, t), x[t], y[t])
 
         gradients, losses = zip(*self.map_tasks(one, len(x)), strict=True)
-        return stacked(list(gradients)), torch.stack(losses)
+        return stack_params(list(gradients)), torch.stack(losses)

@@ -70,7 +70,7 @@ def is_perceptron(model: nn.Module) -> bool:
     )
 
 
-def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None, nn.Module]:
+def split_model(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None, nn.Module]:
     """Divide `model` in two, before the first layer that has one of the parameters `names`.
 
     Returns:

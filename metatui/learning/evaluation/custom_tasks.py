@@ -40,4 +40,4 @@ class ChosenClasses:
     text: str
 
 
-Drawn = Wave | ChosenClasses
+CustomTask = Wave | ChosenClasses

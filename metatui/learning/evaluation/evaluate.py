@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from metatui.config.fields import fixed_because
+from metatui.config.fields import fixed_reason
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation, Pool
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import task_of
-from metatui.learning.evaluation.statistics import diverged, mean_ci95
+from metatui.learning.evaluation.statistics import diverged_tasks, mean_ci95
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.nn.output_sizes import output_sizes
@@ -35,7 +35,7 @@ LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Measured:
+class TaskResults:
     """Results of each held-out task at each inner step, starting at step 0, in float64 on the CPU."""
 
     split: Split
@@ -51,7 +51,7 @@ class Measured:
     @property
     def diverged(self) -> Tensor:
         """Mask of the tasks that diverged, bool [T]."""
-        return diverged(self.loss, regression=self.accuracy is None)
+        return diverged_tasks(self.loss, regression=self.accuracy is None)
 
 
 def evaluate(
@@ -68,7 +68,7 @@ def evaluate(
 
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
-) -> Generator[int, None, Measured]:
+) -> Generator[int, None, TaskResults]:
     """Adapt to the first `tasks` held-out tasks of `split`, and measure loss and accuracy after each inner step.
 
     Args:
@@ -99,7 +99,7 @@ def measure(
             continue
         free_unused_memory(experiment.torch_device)  # outside the except block: the exception keeps tensors alive
     pool = experiment.source.pool(split, experiment.settings.task.ways)
-    return Measured(
+    return TaskResults(
         split=split,
         shots=shots,
         # Move to the CPU first, because mps does not support float64.
@@ -203,7 +203,7 @@ def largest_activation(model: nn.Module, input_shape: tuple[int, ...], *, unfold
     return max(sizes)
 
 
-def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
+def summary(measured: TaskResults, settings: Settings, *, iteration: int) -> Evaluation:
     """Average over the tasks that did not diverge, with 95 % intervals, and record how the model was evaluated.
 
     If at least half of the tasks diverged, the means are NaN: the remaining tasks would be a biased sample.
@@ -225,7 +225,7 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         loss=Curve(*mean_ci95(loss)),
         accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
-        inner_lr=None if fixed_because("algorithm.inner_lr", settings) else settings.algorithm.inner_lr,
+        inner_lr=None if fixed_reason("algorithm.inner_lr", settings) else settings.algorithm.inner_lr,
         diverged=count,
         pool=measured.pool,
     )

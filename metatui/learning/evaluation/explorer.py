@@ -16,7 +16,7 @@ from metatui.learning.algorithm import RATE
 from metatui.learning.data.episodes import Split, TaskSource
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.data.sinusoid import SinusoidSource
-from metatui.learning.evaluation.custom_tasks import ChosenClasses, Drawn, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, CustomTask, Wave
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment
 from metatui.learning.optim.inner import Params
@@ -43,7 +43,7 @@ def explore(
     theta: Params,
     *,
     task: int,
-    drawn: Drawn | None,
+    drawn: CustomTask | None,
     steps: int,
     inner_lr: float,
     split: Split = "test",
@@ -78,7 +78,7 @@ def explore(
     return view
 
 
-def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
+def custom_source(source: TaskSource, drawn: CustomTask, ways: int) -> TaskSource:
     """Create a source that contains only the custom task `drawn`. Raises BadInput if the task does not fit `source`."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)

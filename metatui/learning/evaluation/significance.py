@@ -36,7 +36,7 @@ class PairedTest:
     """Cohen's d_z: the mean difference divided by the standard deviation of the differences (Lakens 2013)."""
 
     @property
-    def most_are_there(self) -> bool:
+    def most_are_finite(self) -> bool:
         """Whether most differences are finite. If not, the finite ones are a biased sample."""
         return self.left_out < self.tasks
 

@@ -32,7 +32,7 @@ differences are not zero, and would then often return a p-value that is much too
 """
 
 
-def diverged(loss: Tensor, *, regression: bool) -> Tensor:
+def diverged_tasks(loss: Tensor, *, regression: bool) -> Tensor:
     """Find the tasks on which adaptation diverged.
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and

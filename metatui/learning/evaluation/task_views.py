@@ -16,7 +16,7 @@ from metatui.learning.data.table.source import TableSource
 from metatui.learning.data.wave_ranges import X
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import Experiment
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
@@ -98,7 +98,7 @@ def _wave_views(
     amplitude, phase = source.wave(split, tasks, seed=seed)
     grid = torch.linspace(*X, GRID, dtype=torch.float64)
     truth = amplitude * torch.sin(grid - phase)
-    points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
+    points = to_device(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
     for stack, outputs in predictions(experiment, theta, episodes, steps):
         curves.append(experiment.engine.predictions(experiment.algorithm, stack, episodes, points).squeeze(-1))

@@ -85,7 +85,7 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Copy `tensor` to `device`, converted to `dtype` if one is given.
 
     A copy from the CPU to CUDA uses pinned memory, so that neither the CPU nor the device waits. Torch keeps the pinned

@@ -96,7 +96,7 @@ class Update:
         self._steps += 1
         # Clipping comes first, as with clip_grad_norm_ before a step of a torch optimiser.
         if inner.clip:
-            gradients = clipped(gradients, inner.clip, stacked=self._stacked)
+            gradients = clip_gradients(gradients, inner.clip, stacked=self._stacked)
         if inner.weight_decay:
             decay = {name: p.detach() if self._constant else p for name, p in params.items()}
             gradients = {name: gradients[name] + inner.weight_decay * p for name, p in decay.items()}
@@ -131,7 +131,7 @@ class Update:
         return updated
 
 
-def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
+def clip_gradients(gradients: Params, limit: float, *, stacked: bool) -> Params:
     """Scale down the gradients of each task whose gradient norm exceeds `limit`, so that the norm equals `limit`."""
     squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)

@@ -13,7 +13,7 @@ from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """Error for a meta-step whose loss or gradient is not finite. The meta-parameters are unchanged."""
 
 
@@ -34,7 +34,7 @@ def norm_of(vector: Tensor) -> Tensor:
     """
     norm: Tensor = torch.linalg.vector_norm(vector)
     if not torch.isfinite(norm):
-        raise Diverged("gradient")
+        raise DivergedError("gradient")
     return norm
 
 

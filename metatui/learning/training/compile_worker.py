@@ -35,7 +35,7 @@ def start(settings: Settings) -> ChildProcess:
     return child
 
 
-def compile_apart(settings: Settings) -> None:
+def compile_in_child(settings: Settings) -> None:
     """Compile in a child process and wait for it.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, fixed_because
+from metatui.config.fields import FIELDS, fixed_reason
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.config.usual import usual_values
@@ -22,7 +22,7 @@ from metatui.learning.engines.autotune import in_ms
 from metatui.learning.training.best_model import BestModel
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 LEAST_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
@@ -159,7 +159,7 @@ class Hints:
         """The meta-step from which times are averaged."""
         self._state = HintState()
 
-    def see(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+    def update(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         """Yield the hints that follow from `event`.
 
         Args:
@@ -328,8 +328,8 @@ class Hints:
         value, better = (_formatted(evaluation, *_after(evaluation, each)) for each in (last, step))
         reason = (
             f"Adaptation to validation tasks makes the result worse after inner step {step}: it is {better} after "
-            f"{counted(step, 'inner step')} and {value} after {last}; training uses "
-            f"{counted(_training_steps(settings), 'inner step')}"
+            f"{format_count(step, 'inner step')} and {value} after {last}; training uses "
+            f"{format_count(_training_steps(settings), 'inner step')}"
         )
         yield from self._hint("worsening_steps", event.iteration, settings, reason, "evaluation.inner_steps", step)
 
@@ -425,4 +425,4 @@ def _higher_rate(settings: Settings) -> tuple[str, float]:
 def _rates(settings: Settings) -> dict[str, float]:
     """Return the learning rates that can change during the run, keyed by path."""
     rates = {_OUTER: settings.algorithm.outer_lr, _INNER: settings.algorithm.inner_lr}
-    return {path: rate for path, rate in rates.items() if fixed_because(path, settings) is None}
+    return {path: rate for path, rate in rates.items() if fixed_reason(path, settings) is None}

@@ -18,19 +18,19 @@ from metatui.learning.engines.compiled.compiled_step import GraphedStep
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
 from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.learning.hardware.memory import free_unused_memory
 from metatui.learning.nn.layers import drop_blocks, dropping_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
-from metatui.learning.optim.outer import Diverged, OuterAdam, norm_of
+from metatui.learning.optim.outer import DivergedError, OuterAdam, norm_of
 
 METRIC_QUERIES_PER_CLASS = 2
 """Number of query images per class for the training metrics of algorithms that do not train on the query set."""
 
 
-class StepsPending(Exception):
+class StepsPendingError(Exception):
     """Raised if captured meta-steps must be read with `Learner.read` before a meta-step that is not captured.
 
     If a captured meta-step diverged, θ is still that of the last finite one, and the new meta-step would change it.
@@ -153,8 +153,8 @@ class Learner:
         experiment, device = self.experiment, self.experiment.torch_device
         x, y = experiment.source.pooled_batch(batch, seed=experiment.settings.training.seed, size=size)
         return (
-            moved(x, device, experiment.dtype),
-            moved(y, device, experiment.dtype if y.is_floating_point() else None),
+            to_device(x, device, experiment.dtype),
+            to_device(y, device, experiment.dtype if y.is_floating_point() else None),
         )
 
     def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
@@ -173,7 +173,7 @@ class Learner:
         Returns:
             The stack of adapted parameters, and the support loss [T] before adaptation.
         """
-        order = None if order is None else moved(order, self.experiment.torch_device)
+        order = None if order is None else to_device(order, self.experiment.torch_device)
         results = []
         for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
             part_order = None if order is None else order[rows.start : rows.stop]
@@ -247,7 +247,7 @@ class Learner:
             self._has_pending = True  # not earlier: if memory runs out, there is no meta-step to read
             return step
         if self._has_pending:
-            raise StepsPending
+            raise StepsPendingError
         if self.graphs is None or not self.graphs.has(episodes, settings.algorithm):
             return None
         meta_loss, support_loss, norm = self.graphs(episodes, settings.algorithm, outer_lr)
@@ -302,11 +302,11 @@ class Learner:
         finite = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
         if not finite:
             self.captures.rollback(len(rows))
-            raise Diverged("gradient" if math.isfinite(rows[0][0]) else "meta-loss")
+            raise DivergedError("gradient" if math.isfinite(rows[0][0]) else "meta-loss")
         return [self._meta_step_of(*row) for row in finite]
 
 
 def check_finite(loss: Tensor) -> None:
-    """Raise `Diverged` if a loss is not finite."""
+    """Raise `DivergedError` if a loss is not finite."""
     if not torch.isfinite(loss).all():
-        raise Diverged("meta-loss")
+        raise DivergedError("meta-loss")

@@ -13,8 +13,8 @@ from metatui.events import Event, Noted, Progress, Tweaked
 from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import is_out_of_memory
-from metatui.learning.optim.outer import Diverged, scheduled_lr
-from metatui.learning.training.learner import Learner, MetaStep, PendingStep, StepsPending
+from metatui.learning.optim.outer import DivergedError, scheduled_lr
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep, StepsPendingError
 
 MAX_PENDING_STEPS = 10
 """Number of meta-steps that are queued on a device before the trainer waits for their metrics."""
@@ -58,7 +58,7 @@ class MetaSteps:
                 if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][-1], MetaStep):
                     yield from self.flush()
                 return
-            except StepsPending:
+            except StepsPendingError:
                 yield from self.flush()
                 continue
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
@@ -94,7 +94,7 @@ class MetaSteps:
             metrics = [step for *_, step in pending if isinstance(step, MetaStep)]
             try:
                 metrics = metrics or self._learner.read([s for *_, s in pending if isinstance(s, PendingStep)])
-            except Diverged:
+            except DivergedError:
                 self.iteration -= len(pending)
                 self.tasks_seen = pending[0][0].start
                 raise

@@ -42,7 +42,7 @@ from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import Params
-from metatui.learning.optim.outer import Diverged
+from metatui.learning.optim.outer import DivergedError
 from metatui.learning.training import best_model
 from metatui.learning.training.best_model import BestModel
 from metatui.learning.training.command_queue import CommandQueue
@@ -51,7 +51,14 @@ from metatui.learning.training.failures import divergence_message, out_of_memory
 from metatui.learning.training.hints import Hints
 from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MetaSteps
-from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, renamed, write_theta
+from metatui.learning.training.trainer_state import (
+    TrainerState,
+    as_validated,
+    check_data,
+    part,
+    rename_tensors,
+    write_theta,
+)
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
@@ -157,7 +164,7 @@ class Trainer:
         with closing(self._events()) as events:
             for event in events:
                 yield event
-                yield from self._hints.see(event, self.settings, self.best)
+                yield from self._hints.update(event, self.settings, self.best)
 
     def _events(self) -> Generator[Event, None, None]:
         yield self._started()
@@ -167,7 +174,7 @@ class Trainer:
             yield Noted(self.iteration, text)
         try:
             yield from self._train()
-        except Diverged as error:
+        except DivergedError as error:
             yield from self._checkpoint("last")
             yield from self._hints.failed(self.iteration, str(error), self.settings, self.best)
             yield Failed(self.iteration, divergence_message(self.settings, self.iteration, str(error)))
@@ -388,7 +395,7 @@ class Trainer:
     def _restore(self, state: TrainerState) -> None:
         """Continue from a checkpoint. Raises BadInput if it does not fit the settings."""
         check_data(self.experiment, state)
-        tensors = renamed(state.tensors)
+        tensors = rename_tensors(state.tensors)
         write_theta(self.learner.theta, part(tensors, "theta"))
         best = part(tensors, "best")
         if best:

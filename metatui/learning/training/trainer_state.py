@@ -67,7 +67,7 @@ def part(tensors: Params, prefix: str) -> Params:
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
-def renamed(tensors: Params) -> Params:
+def rename_tensors(tensors: Params) -> Params:
     """Rename tensors of old checkpoints of `pretrained`.
 
     In some of them, the head for training was not a meta-parameter; in others, its cosine scale was also the scale of
@@ -209,7 +209,7 @@ def parameters_of(
             parameters.
     """
     theta = experiment.theta()
-    tensors = renamed(state.tensors)
+    tensors = rename_tensors(state.tensors)
     best = part(tensors, "best") if checkpoint == "best" else {}
     write_theta(theta, best or part(tensors, "theta"))
     iteration = int(state.values.get("best_iteration" if best else "iteration", 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metatui.config.fields import FIELDS, change, fixed_because
+from metatui.config.fields import FIELDS, change, fixed_reason
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.runs.analysis.comparison.labels import algorithm_title
@@ -81,7 +81,7 @@ def with_protocol(
             f"evaluation.inner_steps is {steps}, but {algorithm_title(settings)}, the algorithm of this run, ignores it"
         )
         raise SettingsError([Problem("evaluation.inner_steps", sentence)])
-    if inner_lr is not None and (reason := fixed_because("algorithm.inner_lr", settings)):
+    if inner_lr is not None and (reason := fixed_reason("algorithm.inner_lr", settings)):
         sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot be changed in an evaluation of this run: {reason}"
         raise SettingsError([Problem("algorithm.inner_lr", sentence)])
     protocol: dict[str, Any] = {

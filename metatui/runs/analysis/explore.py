@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.settings import Settings
 from metatui.events import TaskView
-from metatui.learning.evaluation.custom_tasks import Drawn
+from metatui.learning.evaluation.custom_tasks import CustomTask
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.analysis.comparison.task_metrics import Checkpoints, checkpoints_of
@@ -49,12 +49,12 @@ class Explored:
     view: TaskView
 
 
-def exploring(
+def explore_stepwise(
     runs: Sequence[RunFolder],
     *,
     task: int,
     split: Split = "test",
-    drawn: Drawn | None = None,
+    drawn: CustomTask | None = None,
     steps: int = 50,
     rate: float = 1.0,
 ) -> Generator[Explored, None, None]:

@@ -19,7 +19,7 @@ from metatui.runs.analysis.tex import as_tex
 from metatui.runs.storage.jsonl import finite
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, write_atomically
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 CSV_COLUMNS = (
     "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
@@ -62,10 +62,10 @@ def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
     return EXPORTS[path.suffix.lower()](comparison, path)
 
 
-def written(files: Sequence[Path]) -> str:
+def describe_written_files(files: Sequence[Path]) -> str:
     """Describe written files: `Written to report.md, with 4 figures next to it`."""
     figures = len(files) - 1
-    more = f", with {counted(figures, 'figure')} next to it" if figures else ""
+    more = f", with {format_count(figures, 'figure')} next to it" if figures else ""
     return f"Written to {files[0]}{more}"
 
 
@@ -101,7 +101,7 @@ def as_csv(comparison: Comparison) -> str:
         name = "Wilcoxon" if math.isnan(pair.test.p) else "paired t"
         about = {**_about(pair.a), "compared_with": pair.b.label, "diverged": pair.test.left_out, "test": name}
         # If most tasks are left out, the others are a biased sample, and the pair is not tested.
-        p = pair.test.deciding_p if pair.test.most_are_there else math.nan
+        p = pair.test.deciding_p if pair.test.most_are_finite else math.nan
         rows.writerow({**about, **_tested(pair, pair.test.mean, p)})
     return file.getvalue()
 

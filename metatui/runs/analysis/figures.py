@@ -19,7 +19,7 @@ from metatui.runs.analysis.comparison import formatting
 from metatui.runs.analysis.comparison.formatting import changes_in_training, intervals, protocol_words, seconds
 from metatui.runs.analysis.comparison.labels import measured_in, values_of
 from metatui.runs.analysis.comparison.values import Comparison, RunResult
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,14 +179,14 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
             unknown = (math.nan,) * len(curve.iterations)  # of an algorithm that measures no accuracy in training
             y = tuple(100 * v for v in curve.accuracy or unknown) if accuracy else curve.meta_loss
             series.append(Series(getattr(curve, against), y, colour=number))
-    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {counted(spans[0], 'meta-step')}"
+    title = f"Training against {AGAINST_TITLE[against]}, smoothed over {format_count(spans[0], 'meta-step')}"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     name = "training" if against == "iterations" else f"training-{against}"
     in_training, in_validation = measured_in([runs[0].settings for _, runs, _ in groups])
     names = [label for label, _, _ in groups]
     # Curves that are not measured in the same way must not be compared.
     differ = len({*in_training, *in_validation}) > 1
-    note = f"training protocol: {values_of(names, _spelled(in_training))}" if differ else ""
+    note = f"training protocol: {values_of(names, _without_commas(in_training))}" if differ else ""
     return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks), note=note)
 
 
@@ -204,7 +204,7 @@ def validation(comparison: Comparison) -> Panel | None:
     names = [label for label, _, _ in groups]
     # The protocol is stated in the same cases as in the panel of training curves.
     differ = len({*in_training, *measured}) > 1
-    note = f"validation protocol: {values_of(names, _spelled(measured))}" if differ else ""
+    note = f"validation protocol: {values_of(names, _without_commas(measured))}" if differ else ""
     draw = _metric_lines(comparison, series, "meta-steps")
     return Panel("validation", "Validation during training, with 95 % intervals over tasks", draw, note=note)
 
@@ -254,7 +254,7 @@ def _groups(comparison: Comparison) -> list[tuple[str, Sequence[RunResult], Curv
     return [(run.label, (run,), run.evaluation.accuracy or run.evaluation.loss) for run in comparison.runs]
 
 
-def _spelled(measured: Sequence[str]) -> list[str]:
+def _without_commas(measured: Sequence[str]) -> list[str]:
     """Replace the commas in the results of `measured_in`, because `values_of` separates values with commas."""
     return [text.replace(", ", " and ") or "unchanged" for text in measured]
 

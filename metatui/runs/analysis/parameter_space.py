@@ -52,7 +52,7 @@ class ParameterSpace:
     """Random initialisation at the start of training."""
 
 
-def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
+def walk_stepwise(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
     """Adapt the best and the initial parameters of `run` to the first `tasks` test tasks, yielding progress.
 
     Both are adapted with the inner loop of the run.

@@ -24,7 +24,7 @@ from metatui.learning.data.schema import DataSchema, Standardisation
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.evaluation.evaluate import adapted_predictions
 from metatui.learning.experiment import Experiment
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.learning.hardware.torch_state import TorchState
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer_state import TrainerState, check_data, parameters_of, part, set_up_again
@@ -34,7 +34,7 @@ from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 Array = Tensor | NDArray[Any] | Sequence[Any]
 """Numbers that can be converted to a tensor."""
@@ -140,7 +140,7 @@ class LoadedModel:
         Raises:
             BadInput: if the run was not trained on image files, or a file is not an intact image.
         """
-        from metatui.learning.data.image_folder.images import Unusable, decoded
+        from metatui.learning.data.image_folder.images import UnusableImageError, decode_image
 
         if self.settings.task.source not in WITH_IMAGE_FILES:
             source = quote(self.settings.task.source)
@@ -149,8 +149,8 @@ class LoadedModel:
         images = []
         for path in map(Path, paths):
             try:
-                images.append(decoded(read_bounded(path, LARGEST), size, rgb=channels == 3))
-            except Unusable as problem:
+                images.append(decode_image(read_bounded(path, LARGEST), size, rgb=channels == 3))
+            except UnusableImageError as problem:
                 raise BadInput(f"{quote(str(path), 200)} {problem}") from None
         if not images:
             raise BadInput("paths is empty, but must name at least one file")
@@ -274,7 +274,7 @@ class AdaptedModel:
     def __repr__(self) -> str:
         settings, examples = self._experiment.settings, self._episodes.support_x.shape[1]
         what = f"{settings.algorithm.name} on {settings.task.source}"
-        return f"AdaptedModel({what}, {counted(self.steps, 'inner step')} on {counted(examples, 'example')})"
+        return f"AdaptedModel({what}, {format_count(self.steps, 'inner step')} on {format_count(examples, 'example')})"
 
 
 def load_model(
@@ -363,7 +363,7 @@ def _targets(experiment: Experiment, y: Array, examples: int) -> Tensor:
         or_fewer = f" for a task of N classes, where N is at most {most}" if task.ways_range else ""
         last = "N - 1" if task.ways_range else str(ways - 1)
         raise BadInput(f"y has the labels {listed}, but must have all labels from 0 to {last}{or_fewer}")
-    return moved(values.to(torch.int64), experiment.torch_device)
+    return to_device(values.to(torch.int64), experiment.torch_device)
 
 
 @contextmanager
@@ -405,7 +405,7 @@ def _check_finite(values: Tensor, name: str) -> None:
 
 
 def _on_device(experiment: Experiment, values: Tensor) -> Tensor:
-    return moved(values.to(torch.float32), experiment.torch_device, experiment.dtype)
+    return to_device(values.to(torch.float32), experiment.torch_device, experiment.dtype)
 
 
 def _standardised(values: Tensor, columns: Standardisation) -> Tensor:

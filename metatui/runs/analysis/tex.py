@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metatui.runs.analysis.comparison.formatting import after_steps, amount, changes_in_training, protocol_words
-from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired, seed_tests
+from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired_tests_table, seed_tests
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.utils.numbers import with_minus
 from metatui.utils.text import sanitize
@@ -63,7 +63,7 @@ def as_tex(comparison: Comparison) -> str:
 HOLM = "; Holm is the p value with Holm's correction for all pairs in this table"
 OTHERS = {
     seed_tests: ("seed-tests", f": Welch's tests of the means of the runs, with 95 % intervals over seeds{HOLM}"),
-    paired: ("pairs", f": paired t-tests, with 95 % intervals over tasks{HOLM}"),
+    paired_tests_table: ("pairs", f": paired t-tests, with 95 % intervals over tasks{HOLM}"),
     differing_settings: ("settings", ""),
 }
 """Functions that return additional tables, and for each function, the end of the label of its table and the text to

@@ -11,7 +11,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
-from metatui.runs.storage.commands import ReplayedCommand, recorded_change, replay_log
+from metatui.runs.storage.commands import ReplayedCommand, merge_commands, recorded_change
 from metatui.runs.storage.journal import Entry, read_journal
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
@@ -33,7 +33,7 @@ class RunLog:
     def read(cls, run: RunFolder) -> RunLog:
         """Read the log of `run`. Raises BadInput if its settings are invalid or its journal cannot be read."""
         journal = read_journal(run.journal_path, whole=True)
-        return cls(run.settings(), journal, replay_log(run.changes(), journal))
+        return cls(run.settings(), journal, merge_commands(run.changes(), journal))
 
     @property
     def started(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from metatui.runs.storage.journal import Status
 
 @dataclass
 class Outcome:
-    """State of a run after the events passed to `see`."""
+    """State of a run after the events passed to `update`."""
 
     status: Status = "running"
     iteration: int = 0
@@ -46,7 +46,7 @@ class Outcome:
         diverged = self.test is not None and not self.test.is_finite
         return self.sentence or (self.warning if diverged else None)
 
-    def see(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         match event:
             case Progress():
                 self.iteration, self.meta_loss, self.accuracy = event.iteration, event.meta_loss, event.accuracy

@@ -24,7 +24,7 @@ from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_comput
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.execution.signals import sigterm_is_handled
 from metatui.runs.storage.checkpoints import newest_checkpoint
-from metatui.runs.storage.commands import undone
+from metatui.runs.storage.commands import undone_details
 from metatui.runs.storage.journal import check_journal, last_status
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import last_progress
@@ -33,7 +33,7 @@ from metatui.runs.storage.store import RunStore, discard
 from metatui.runs.storage.tensorboard import check_tensorboard
 from metatui.runs.storage.writer import RunWriter
 from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 
 if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
@@ -94,7 +94,7 @@ class Session:
             data=self.trainer.experiment.source.schema,
         )
         if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-steps left
-            self.outcome.see(reached)
+            self.outcome.update(reached)
 
     @property
     def settings(self) -> Settings:
@@ -266,20 +266,20 @@ class Session:
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
             while self._undone:
-                self._writer.note("undone", self.trainer.iteration, **undone(self._undone.pop(0)))
+                self._writer.note("undone", self.trainer.iteration, **undone_details(self._undone.pop(0)))
             while self._notes:
                 yield from self._recorded(self._notes.pop(0))
 
     def _recorded(self, event: Event) -> Iterator[Event]:
         try:
             self._writer.record(event)
-        except WriteRefused as refused:
+        except WriteRefusedError as refused:
             if not refused.passing:
                 raise
             yield from self._wait_for_disk(refused)
         yield from self._seen(event)
 
-    def _wait_for_disk(self, refused: WriteRefused) -> Iterator[Event]:
+    def _wait_for_disk(self, refused: WriteRefusedError) -> Iterator[Event]:
         """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
         text = f"{refused}; training is waiting with unsaved data in memory, and continues when the data can be written"
@@ -296,7 +296,7 @@ class Session:
                     text = f"All data was written after {time.monotonic() - since:.0f} s, and nothing was lost"
                     self._writer.note("noted", at, text=text)
                     self._writer.catch_up()
-            except WriteRefused as again:
+            except WriteRefusedError as again:
                 if stopped:
                     raise UnsavedStateError(self._describe_loss(again)) from again
                 if isinstance(command, Resume) or str(again) != str(refused):
@@ -309,10 +309,10 @@ class Session:
 
     def _seen(self, *events: Event) -> Iterator[Event]:
         for event in events:
-            self.outcome.see(event)
+            self.outcome.update(event)
             yield event
 
-    def _describe_loss(self, refused: WriteRefused) -> str:
+    def _describe_loss(self, refused: WriteRefusedError) -> str:
         reached = self._writer.saved_at
         start = f"meta-step {reached:,}" if reached else "its start"
         return (

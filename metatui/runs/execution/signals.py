@@ -62,13 +62,13 @@ class SignalState:
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    def see_packed(self, done: int, total: int) -> None:
+    def raise_if_signalled(self, done: int, total: int) -> None:
         """Raise KeyboardInterrupt, which stops the packing of images, if a signal has arrived."""
         if self.signal is not None and self._interrupt is None:
             raise KeyboardInterrupt
 
 
-class EndedEarly(MetatuiError):
+class EndedEarlyError(MetatuiError):
     """Raised if a signal ends the process before there is anything to save."""
 
     def __init__(self, ending: SignalState) -> None:
@@ -109,12 +109,12 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     try:
         for number in ours:
             signal.signal(number, ending.handle)
-        with packing.listener(ending.see_packed):
+        with packing.listener(ending.raise_if_signalled):
             yield ending
     except KeyboardInterrupt:
         if ending.signal is None or ending._interrupt is not None:
             raise
-        raise EndedEarly(ending) from None
+        raise EndedEarlyError(ending) from None
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)

@@ -26,7 +26,7 @@ from metatui.runs.execution.signals import SignalState, ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, lower_priority
-from metatui.utils.errors import MetatuiError, described
+from metatui.utils.errors import MetatuiError, error_to_dict
 from metatui.utils.logs import write_log
 from metatui.utils.progress import packing, stages
 
@@ -86,7 +86,7 @@ def _open_session(channel: Channel, request: Mapping[str, Any], ending: SignalSt
         channel.file.close()  # otherwise, closing the socket would not close the connection
         session.control.adopt(channel.socket)
         return session
-    _answer(channel, **described(failure))
+    _answer(channel, **error_to_dict(failure))
     return None
 
 

@@ -24,11 +24,11 @@ class ReplayedCommand:
     has not executed the command since then."""
 
 
-def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
+def merge_commands(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
     """Return each command to a run once, in the order of meta-steps.
 
     A run resumed from an earlier checkpoint repeats the commands that followed this checkpoint, so the journal may
-    record a command several times. Commands undone by a resumption (see `undone`) are omitted.
+    record a command several times. Commands undone by a resumption (see `undone_details`) are omitted.
 
     Args:
         plan: commands that were scheduled at the start of the run.
@@ -51,7 +51,7 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
     return items
 
 
-def undone(change: PlannedChange) -> dict[str, Any]:
+def undone_details(change: PlannedChange) -> dict[str, Any]:
     """Return the details of a journal entry `undone`, which records that a resumed run does not repeat `change`."""
     return {"path": change.path, "new": change.value, "at": change.iteration}
 

@@ -166,7 +166,7 @@ class RunFolder:
         """Return the status of the run, which is `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
 
-    def not_live(self) -> BadInput:
+    def not_live_error(self) -> BadInput:
         """Return an error stating that no process trains the run, with the status of the run and what to do."""
         entries = self.journal()
         status = status_of(entries, live=False)

@@ -20,7 +20,7 @@ from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, did_you_mean, quote
 from metatui.utils.files import reason, sync_directory, write_atomically, writing
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 """Pattern of a reference to the newest run (`latest`), or to the n-th run before it (`latest~n`)."""
@@ -123,7 +123,7 @@ class RunStore:
         matching = self._matching(settings, changes, "interrupted")
         return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
-    def live_twins(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
+    def live_duplicates(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
         """Return the live runs that were started with exactly these settings and scheduled changes, newest first."""
         return self._matching(settings, changes, "running", "paused")
 
@@ -136,7 +136,7 @@ class RunStore:
                     matching.append(summary.run)
         return matching
 
-    def training(self) -> list[RunFolder]:
+    def require_live_runs(self) -> list[RunFolder]:
         """Return the runs that a process is training, newest first.
 
         Raises:
@@ -189,7 +189,7 @@ class RunStore:
         summaries = self.summaries()
         if back < len(summaries):
             return summaries[back].run
-        where, count = quote(str(self.root), 200), counted(len(summaries), "run")
+        where, count = quote(str(self.root), 200), format_count(len(summaries), "run")
         raise BadInput(f"there is no run {quote(reference)}: {where} has {count}")
 
     def delete(self, run: RunFolder) -> None:

@@ -19,7 +19,7 @@ from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.config.toml import read_tables
 from metatui.events import Evaluation, Progress
-from metatui.runs.storage.commands import live_change, replay_log
+from metatui.runs.storage.commands import live_change, merge_commands
 from metatui.runs.storage.journal import Entry, Status, check_journal, ended_early
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
@@ -191,7 +191,7 @@ def _iterations(settings: Settings, entries: Iterable[Entry]) -> int:
     """Return the number of meta-steps to train, according to `settings` and the live changes that were not undone."""
     path = "training.iterations"
     about = (entry for entry in entries if entry.event == "started" or entry.details.get("path") == path)
-    made = [c.planned.value for c in replay_log((), about) if isinstance(c.planned, PlannedChange)]
+    made = [c.planned.value for c in merge_commands((), about) if isinstance(c.planned, PlannedChange)]
     return next((value for value in reversed(made) if type(value) is int), settings.training.iterations)
 
 

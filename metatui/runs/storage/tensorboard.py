@@ -80,7 +80,7 @@ class TensorBoardLog:
             start = SessionLog(status=SessionLog.START)
             self._write(Record(wall_time=time.time(), step=iteration + 1, session_log=start))
 
-    def see(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """Buffer the scalars of `event` until the next `flush`."""
         match event:
             case Progress():

@@ -147,7 +147,7 @@ class RunWriter:
             self._queue.append(("metrics.jsonl", self._metrics.flush))
             self._queue_event(event)
         if self._tensorboard:
-            self._tensorboard.see(event)
+            self._tensorboard.add_event(event)
             if self._tensorboard.is_due:
                 self._queue.append(("tensorboard", self._tensorboard.flush))
 
@@ -242,14 +242,14 @@ class RunWriter:
             event.evaluation.iteration,
             best=event.best,
             regular=event.regular,
-            **headline(event.evaluation),
+            **journal_details(event.evaluation),
         )
 
     def _write_finished(self, event: events.Finished) -> None:
         if event.test is not None:
             self._keep(event.test, event.views, test=event.test)
         name = event.reason if event.reason in ("stopped", "interrupted") else "finished"
-        test = headline(event.test) if event.test is not None else None
+        test = journal_details(event.test) if event.test is not None else None
         peak = self._memory.bytes() if self._memory else None
         cause = {"cause": self.cause} if self.cause and name == "interrupted" else {}
         self.note(
@@ -281,7 +281,7 @@ def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
         return EvaluationRecord()
 
 
-def headline(evaluation: Evaluation) -> dict[str, Any]:
+def journal_details(evaluation: Evaluation) -> dict[str, Any]:
     """Return the protocol of an evaluation, and its metrics after the last inner step, for the journal."""
     accuracy = evaluation.accuracy
     return {

@@ -20,7 +20,7 @@ from metatui.runs.suites.models import Suite
 from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
-from metatui.utils.errors import BadInput, MetatuiError, described, from_description, quote
+from metatui.utils.errors import BadInput, MetatuiError, error_from_dict, error_to_dict, quote
 from metatui.utils.logs import open_log
 
 NICENESS = 10
@@ -46,7 +46,7 @@ def start(suite: Suite, store: RunStore) -> None:
         where = no_log or f"see its output in {quote(str(paths.log_file()), 200)}"
         raise MetatuiError(f"the suite's process exited without an error message: {where}")
     if answer:
-        raise from_description(answer)
+        raise error_from_dict(answer)
 
 
 def stop(manifest: SuiteManifest) -> None:
@@ -76,7 +76,7 @@ def main() -> None:
         nonlocal answered
         answered = True
         with suppress(OSError), closing(channel):  # the requesting process may have ended
-            channel.send(described(error) if error else {})
+            channel.send(error_to_dict(error) if error else {})
 
     try:
         suite = read(Path(request["suite"]))

@@ -11,7 +11,7 @@ from metatui.config import presets
 from metatui.config.declarations import Scalar
 from metatui.config.presets import NAME, Preset
 from metatui.config.toml import names_file, read_tables, toml_files
-from metatui.runs.suites.grid import comparison, comparisons, planned
+from metatui.runs.suites.grid import comparison, comparisons, plan_run
 from metatui.runs.suites.models import Suite
 from metatui.runs.suites.tables import About, SourceLocation, SuiteFile, read_table
 from metatui.utils import paths
@@ -113,7 +113,7 @@ def _preset(name: str) -> Preset:
 
 
 def _of_presets(single: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suite:
-    runs = [planned(preset, changes, SourceLocation(preset.name)) for preset in single]
+    runs = [plan_run(preset, changes, SourceLocation(preset.name)) for preset in single]
     return Suite(
         name=OF_PRESETS,
         title=f"Presets {', '.join(preset.name for preset in single)}",

@@ -39,7 +39,7 @@ def comparisons(
         table = read_table(CompareTable, raw, origin.within(part))
         if table.name in compare_tables:
             others = "different from the names of the other comparisons"
-            raise origin.within(f"compare {i + 1}").bad("name", table.name, others)
+            raise origin.within(f"compare {i + 1}").error("name", table.name, others)
         compare_tables[table.name] = table
     runs = sum(table.run_count for table in compare_tables.values())
     if runs > MOST_RUNS:
@@ -48,7 +48,7 @@ def comparisons(
     return tuple(_comparison(table, file, origin.within(name), changes) for name, table in compare_tables.items())
 
 
-def planned(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
+def plan_run(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
     """Return a planned run with the settings of `preset`, changed by `changes`."""
     settings = _changed(_settings_of(preset, origin), changes, origin)
     return PlannedRun("", "", settings, preset.name if settings == preset.settings else as_changed(preset.name))
@@ -111,7 +111,7 @@ def _settings(
         here = origin.within(f"{table.name}, run {i + 1}") if table.runs else origin
         run = read_table(LabelledRunTable, raw, here)
         if run.label in given:
-            raise here.bad("label", run.label, "different from the labels of the other runs")
+            raise here.error("label", run.label, "different from the labels of the other runs")
         given |= {run.label} - {""}
         base = _base(run.preset if run.preset is not None else table.preset, file, here)
         for point in product(*table.grid.values()):

@@ -12,7 +12,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedComparison, PlannedRun, Suite
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SuiteStatus:
         return sum(run.finished for run in self.runs)
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         return self.finished == len(self.runs)
 
     @property
@@ -105,14 +105,14 @@ def comparison_of(suite: Suite, run: PlannedRun) -> PlannedComparison:
     return next(each for each in suite.comparisons if each.name == run.comparison)
 
 
-def words(status: SuiteStatus) -> str:
+def describe_status(status: SuiteStatus) -> str:
     """Summarise the status: `3 of 20 runs finished, 1 training`."""
     total = len(status.runs)
-    text = f"{status.finished} of {counted(total, 'run')} finished"
+    text = f"{status.finished} of {format_count(total, 'run')} finished"
     training = _count(status.runs, "running", "paused")
     failed = _count(status.runs, "failed")
     if status.running:
-        text += f", {training} training" if training else ", starting the next" if not status.whole else ""
+        text += f", {training} training" if training else ", starting the next" if not status.is_complete else ""
     return text + (f", {failed} failed" if failed else "")
 
 

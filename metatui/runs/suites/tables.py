@@ -30,7 +30,7 @@ class SourceLocation:
     def within(self, part: str) -> SourceLocation:
         return SourceLocation(self.file, part)
 
-    def bad(self, field: str, value: object, allowed: str) -> BadInput:
+    def error(self, field: str, value: object, allowed: str) -> BadInput:
         return BadInput(f"{self}: {field} is {quote(value)}, but must be {allowed}")
 
     def settings(self, error: SettingsError) -> SettingsError:

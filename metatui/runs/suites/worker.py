@@ -19,7 +19,7 @@ from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.learning.hardware.devices import default_threads
 from metatui.runs.execution.session import Session
-from metatui.runs.execution.signals import EndedEarly, ending_softly
+from metatui.runs.execution.signals import EndedEarlyError, ending_softly
 from metatui.runs.formatting import hint_text
 from metatui.runs.storage.jsonl import finite
 from metatui.runs.storage.run_folder import RunFolder
@@ -54,7 +54,7 @@ def main() -> None:
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()
             ending.then(session.interrupt)
             _train(session, send)
-    except (EndedEarly, KeyboardInterrupt):
+    except (EndedEarlyError, KeyboardInterrupt):
         send("ended", status="interrupted", sentence=None)
     except MetatuiError as error:
         send("ended", status="failed", sentence=str(error))

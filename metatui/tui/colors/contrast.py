@@ -41,7 +41,7 @@ def contrast_ratio(one: Color, other: Color) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def readable(colour: Color, background: Color, least: float) -> Color:
+def ensure_contrast(colour: Color, background: Color, least: float) -> Color:
     """Return `colour`, darkened or brightened just enough for a contrast ratio of `least` to `background`."""
     end = max(Color(0, 0, 0), Color(255, 255, 255), key=lambda end: contrast_ratio(end, background))
     changed = (colour.blend(end, step / STEPS) for step in range(STEPS + 1))
@@ -80,5 +80,5 @@ def _readable_style(style: Style, least: float) -> Style:
     if style.color.triplet is None or style.bgcolor.triplet is None:
         return style
     before, background = (Color(*colour.triplet) for colour in (style.color, style.bgcolor) if colour.triplet)
-    after = readable(before, background, least)
+    after = ensure_contrast(before, background, least)
     return style if after == before else style + Style(color=RichColor.from_rgb(*after.rgb))

@@ -43,7 +43,7 @@ def names() -> list[str]:
     return sorted(BUILTIN_THEMES)
 
 
-def fitting(environ: Mapping[str, str]) -> str:
+def default_theme(environ: Mapping[str, str]) -> str:
     """Return the default theme. In a terminal with only 16 colours, this theme uses the terminal's own colours."""
     many = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256" in environ.get("TERM", "")
     return DARK if many else ANSI_DARK

@@ -66,16 +66,16 @@ def refusal(action: Action, context: AppContext) -> str:
     """
     if action.tab not in (None, context.tab):
         return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
-    reason = action.refuse(context)
+    reason = action.refusal_reason(context)
     return f"{NOT_NOW}{reason}" if reason else ""
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:
     """Open the tab of an action and perform it. If it needs a selected row, only open the tab and name the key."""
     if action.tab not in (None, app.tab):
-        await app.complete()
+        await app.create_tabs()
         app.open_tab(action.tab)
-        if action.refuse(AppContext(tab=action.tab)):
+        if action.refusal_reason(AppContext(tab=action.tab)):
             app.notify(f"{key_names(action.keys)} in this tab: {action.help}")
             return
     await app.action_perform(action.id)

@@ -23,7 +23,7 @@ class PresetCommands(CommandProvider):
     rank = 0.6
 
     async def commands(self) -> Sequence[Command]:
-        refusal = BY_ID["start"].refuse(self.metatui.context)
+        refusal = BY_ID["start"].refusal_reason(self.metatui.context)
         return [
             Command(
                 f"Load preset: {sanitize(name, limit=64)}",
@@ -82,7 +82,7 @@ class RunCommands(CommandProvider):
         ]
 
     async def _open(self, run: RunFolder) -> None:
-        await self.metatui.complete()
+        await self.metatui.create_tabs()
         self.metatui.runs.open(run, live=await asyncio.to_thread(run.is_live))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from metatui.config.declarations import SettingField
-from metatui.config.fields import FIELDS, fixed_because
+from metatui.config.fields import FIELDS, fixed_reason
 from metatui.config.registry import all_components
 from metatui.tui.command_palette.provider import NOT_NOW, Command, CommandProvider
 from metatui.tui.help.word_search import match, normalised
@@ -103,7 +103,7 @@ class SettingCommands(CommandProvider):
                 "This setting cannot be changed during a run. {stop} stops the run. {detach} lets it continue in the "
                 "background, so that you can edit the form."
             )
-        reason = fixed_because(setting.path, form.run_settings)
+        reason = fixed_reason(setting.path, form.run_settings)
         return f"This setting cannot be changed during this run: {reason}." if reason else ""
 
     async def _open(self, setting: SettingField) -> None:
@@ -122,7 +122,7 @@ class SettingCommands(CommandProvider):
             self.metatui.notify(f"{setting.label} changes to {shown} after this meta-step.")
         else:
             # Other changes keep an earlier offer, which is not repeated.
-            offered = f" {form.offered(setting.path)}" if form.offer and form.offer.path == setting.path else ""
+            offered = f" {form.usual_note(setting.path)}" if form.offer and form.offer.path == setting.path else ""
             self.metatui.notify(f"{setting.label} is {shown} in the form.{offered}")
 
 

@@ -49,7 +49,7 @@ class BackgroundController:
             loop.add_signal_handler(number, self.hang_up, 128 + number)
         continue_only_after_suspend()
 
-    def announce(self, *, silent: bool) -> None:
+    def attach_or_announce(self, *, silent: bool) -> None:
         """If a run was given on the command line, follow it. Otherwise, tell the user which runs are training.
 
         Args:

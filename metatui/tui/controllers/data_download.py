@@ -17,7 +17,7 @@ from metatui.utils.text import sanitize
 PROGRAM = "metatui"
 
 
-async def provide(command: str, on_progress: Callable[[str], None]) -> str:
+async def run_data_command(command: str, on_progress: Callable[[str], None]) -> str:
     """Run `command`, which begins with `metatui`. Return the reason if it fails, otherwise an empty string.
 
     If this coroutine is cancelled, the process is killed. An interrupted download starts from the beginning next time.

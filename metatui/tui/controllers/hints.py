@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metatui.config.fields import FIELDS, change, fixed_because, text_of
+from metatui.config.fields import FIELDS, change, fixed_reason, text_of
 from metatui.config.schedule import LAST
 from metatui.config.settings import Settings
 from metatui.events import Hinted
@@ -115,4 +115,4 @@ class HintsController:
 
 
 def _is_live(hint: Hinted, model: RunModel) -> bool:
-    return FIELDS[hint.path].live and fixed_because(hint.path, model.settings) is None
+    return FIELDS[hint.path].live and fixed_reason(hint.path, model.settings) is None

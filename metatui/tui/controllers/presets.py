@@ -16,7 +16,7 @@ from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.main.status_line import FormState
 from metatui.tui.widgets.form.model import Assessment
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class PresetsController:
 
     def form_state(self, form: Assessment) -> FormState:
         """Return the preset or run that was put into the form, and the settings that have been changed since then."""
-        scheduled = f" with {counted(len(self.changes), 'scheduled change')}" if self.changes else ""
+        scheduled = f" with {format_count(len(self.changes), 'scheduled change')}" if self.changes else ""
         changed = list(map(label_in_sentence, self._changed(form)))
         return FormState(f"{self._source}{scheduled}", changed, len(form.problems))
 
@@ -91,15 +91,15 @@ class PresetsController:
         Returns:
             The preset or run that was put into the form, and the label and values of each changed setting.
         """
-        from metatui.tui.screens.main.tabs.previews import shown
+        from metatui.tui.screens.main.tabs.previews import format_setting
 
         now, loaded, kind = self._app.form.assessment, self._loaded[1], self._source.split()[0]
         return self._source, [
-            (FIELDS[path].label, f"{text_of(now.values[path]) or 'empty'} ({kind} {shown(loaded, path)})")
+            (FIELDS[path].label, f"{text_of(now.values[path]) or 'empty'} ({kind} {format_setting(loaded, path)})")
             for path in self._changed(now)
         ]
 
-    def take_run(self, settings: Settings, run_id: str) -> None:
+    def record_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form shows the settings of the run that the app now follows.
 
         If the form contained modified or invalid settings before, its content is restored when the run ends.
@@ -137,7 +137,7 @@ class PresetsController:
             note: sentence at the end of the message to the user.
         """
         self._kept = None
-        self._put_in(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
+        self._fill_form(settings, preset or origin, f"preset {source}" if preset else f"run {source}", changes)
         planned = f" Scheduled changes: {len(changes):,}." if changes else ""
         data = DATA[settings.task.source]
         start = with_keys("{start} starts it.")
@@ -145,20 +145,20 @@ class PresetsController:
             start = f"It needs {data.title}: " + with_keys("press {tab_presets}, then {fetch_data}, to download it.")
         self._app.notify(" ".join(filter(None, (f"{source} is in the form. {start}{planned}", note))))
 
-    def _put_in(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
+    def _fill_form(self, settings: Settings, origin: str | None, source: str, changes: Sequence[Planned]) -> None:
         self._loaded, self._source, self.changes = (origin, settings), source, tuple(changes)
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
 
-    def lend_form(self, preset: Preset, iterations: int) -> None:
+    def load_temporarily(self, preset: Preset, iterations: int) -> None:
         """Put `preset` with `iterations` meta-steps into the form, until `restore_form` is called."""
         kept = self._kept or self._content
-        self._put_in(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
+        self._fill_form(preset.settings, preset.name, f"preset {preset.name}", preset.changes)
         self._app.form.enter("training.iterations", str(iterations))
         self._kept, self._restores = kept, False
 
     def restore_form(self) -> str:
-        """Restore the content that the form had before `lend_form`. If a run is in progress, do so when it ends.
+        """Restore the content that the form had before `load_temporarily`. If a run is in progress, do so when it ends.
 
         Returns:
             A sentence for the user, or an empty string if there is nothing to restore.
@@ -221,12 +221,12 @@ class PresetsController:
             download.cancel()
 
     async def _fetch(self, data: type[DataSet]) -> None:
-        from metatui.tui.controllers.data_download import provide
+        from metatui.tui.controllers.data_download import run_data_command
 
         tab, cancel = self._app.presets_tab, with_keys("Press {fetch_data} to cancel.")
         tab.show_download(f"Downloading {data.title}. {cancel}")
         try:
-            problem = await provide(
+            problem = await run_data_command(
                 data.missing(), lambda line: tab.show_download(f"Downloading {data.title}: {line}. {cancel}")
             )
         finally:

@@ -22,7 +22,7 @@ from metatui.tui.screens.main.curves import MarkedRun
 from metatui.tui.screens.main.status_line import RunState
 from metatui.tui.screens.main.work import no_adaptation
 from metatui.tui.widgets.adaptation import RunViews
-from metatui.utils.text import as_sentence, counted
+from metatui.utils.text import as_sentence, format_count
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ class RunController:
         self._app.clear_notifications()
         self._load, self._checkpoint_requested = Load(), False
         if model.settings != self._app.form.assessment.settings:
-            self._app.presets.take_run(model.settings, model.run_id)
+            self._app.presets.record_run(model.settings, model.run_id)
             if note := self._app.presets.return_note:
                 self._app.notify(note)
-        self._app.form.hold(model.settings)
+        self._app.form.lock_for_run(model.settings)
         if self._timer:
             self._timer.resume()
         self.show(model)
@@ -94,7 +94,7 @@ class RunController:
         """Open the work tab and show a run in it, instead of the marked runs."""
         self._app.workers.cancel_group(self._app, "side_by_side")
         self.shown, self.side_by_side, self._marked = model, (), ()
-        self._app.work_tab.opened(has_run=True)
+        self._app.work_tab.set_run_open(has_run=True)
         self._app.open_tab("work", "run")
         self._app.runs_tab.go_to(model.run_id)
         self.show_run()
@@ -109,8 +109,8 @@ class RunController:
         left = self.client.model
         self.client.leave()
         self.shown = None
-        self._app.work_tab.opened(has_run=bool(self.side_by_side))
-        self._app.form.hold(None)
+        self._app.work_tab.set_run_open(has_run=bool(self.side_by_side))
+        self._app.form.lock_for_run(None)
         kept = self._keep_start(left) if left else ""
         self._app.presets.run_ended()
         self._app.runs_tab.go_to(left.run_id if left else "")
@@ -198,10 +198,10 @@ class RunController:
             case Started() if model:
                 app.runs_tab.go_to(model.run_id)
             case Tweaked() if model:
-                app.form.tweaked(model.settings, event.path)
+                app.form.show_live_change(model.settings, event.path)
             case Checkpointed(kind="last") if self._checkpoint_requested:
                 self._checkpoint_requested = False
-                steps = counted(event.iteration, "meta-step")
+                steps = format_count(event.iteration, "meta-step")
                 app.notify(f"Checkpoint saved after {steps}.")
             case Failed():
                 app.notify(as_sentence(event.sentence), title="The run ended", severity="error", timeout=30)
@@ -209,7 +209,7 @@ class RunController:
     def _ended(self) -> None:
         app, model, receiver = self._app, self.client.model, self.client.receiver
         assert model is not None
-        app.form.hold(None)
+        app.form.lock_for_run(None)
         app.background.close_question()
         self._tell_dialog()
         kept = self._keep_start(model)
@@ -245,7 +245,9 @@ class RunController:
         start: dict[str, Scalar] = {}
         for made in model.undoable:
             start.setdefault(made.path, made.old)
-        changed = {path: self._app.form.text(path) for path in self._app.form.keep_start(model.settings, start)}
+        changed = {
+            path: self._app.form.text(path) for path in self._app.form.keep_initial_values(model.settings, start)
+        }
         return (
             with_keys(f" The form keeps changes made during the run ({_named(changed)}): {{undo}} undoes them.")
             if changed
@@ -339,7 +341,7 @@ class RunController:
             MarkedRun(views.label, views.colour, models[views.run]) for views in runs if views.run in models
         ]
         if self.shown is None:
-            self._app.work_tab.opened(has_run=bool(runs), fold=not self._app.form.has_focus_within)
+            self._app.work_tab.set_run_open(has_run=bool(runs), fold=not self._app.form.has_focus_within)
         self.show_run()
         self.show_adaptation()
 

@@ -318,12 +318,12 @@ class RunClient:
             if isinstance(item, Step):
                 steps.append(item)
                 continue
-            model.take_steps(steps)
-            model.take(item)
+            model.add_steps(steps)
+            model.add_event(item)
             self._update(item)
             steps = []
             events.append(item)
-        model.take_steps(steps)
+        model.add_steps(steps)
         if over:
             self.phase = Phase.IDLE
             model.status = "Stopped" if receiver.stopped_early else model.outcome

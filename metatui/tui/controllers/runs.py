@@ -18,7 +18,7 @@ from metatui.tui.keyboard.actions import BY_ID, with_keys
 from metatui.tui.model.run_colours import RunColours
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RunsController:
             self._app.notify_error(error)
             return
         if self._app.run_controller.client.phase.active:
-            self._app.notify(BY_ID["start"].refuse(self._app.context), severity="warning")
+            self._app.notify(BY_ID["start"].refusal_reason(self._app.context), severity="warning")
             return
         model.reopen(model.settings)
         self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
@@ -288,7 +288,7 @@ class RunsController:
     def _tell_of_computing(self) -> None:
         """Tell the user that the adaptation of the marked runs is being computed, because this can take seconds."""
         if count := len(self._app.runs_tab.marked[:MOST_SIDE_BY_SIDE]):
-            self._app.notify(f"Adapting {counted(count, 'marked run')} to held-out tasks…")
+            self._app.notify(f"Adapting {format_count(count, 'marked run')} to held-out tasks…")
 
     async def _show_side_by_side(self) -> int:
         """Adapt the models of the marked runs to held-out tasks in another process, and show the results side by side.
@@ -376,7 +376,7 @@ def _lost_with(run: RunSummary) -> str:
 
     if target := run.run.link_target:
         return f"Link to {target}; only the link is deleted"
-    steps = counted(run.iteration, "meta-step")
+    steps = format_count(run.iteration, "meta-step")
     best = f"best validation {short_metric(run.best)}" if run.best and not run.test else result(run)
     return f"{run.status.capitalize()}, {steps}, {best}"
 

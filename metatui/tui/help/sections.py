@@ -33,7 +33,7 @@ class Line:
     def contains(self, words: Sequence[str]) -> bool:
         return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
 
-    def named(self, words: Sequence[str]) -> float:
+    def name_score(self, words: Sequence[str]) -> float:
         """Return how well `words` match the columns and the name of the entry."""
         return match(words, normalised(" ".join((*self.columns, self.name))))
 
@@ -46,7 +46,7 @@ class Section:
     def matching(self, words: Sequence[str]) -> Section:
         """Return the section with only the lines that contain `words`. Lines whose columns match best come first."""
         found = [line for line in self.lines if line.contains(words)]
-        return Section(self.title, sorted(found, key=lambda line: line.named(words), reverse=True))
+        return Section(self.title, sorted(found, key=lambda line: line.name_score(words), reverse=True))
 
 
 def sections_about(node: DOMNode, context: AppContext) -> Sequence[Section]:
@@ -87,7 +87,7 @@ def key_sections(context: AppContext) -> Iterator[Section]:
         yield Section(
             _title(group),
             [
-                Line((key_names(action.keys), action.label), action.help, bool(action.refuse(context)))
+                Line((key_names(action.keys), action.label), action.help, bool(action.refusal_reason(context)))
                 for action in actions
             ],
         )

@@ -106,7 +106,7 @@ class Action:
     everywhere: bool = False
     """True if the keys also work in dialogs and other screens above the tabs."""
 
-    def refuse(self, now: AppContext) -> str:
+    def refusal_reason(self, now: AppContext) -> str:
         """Return the reason why the action is not possible now, or an empty string if it is possible."""
         return with_keys(self.refusal(now))
 

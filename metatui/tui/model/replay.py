@@ -74,7 +74,7 @@ class Replay:
                 self._metrics = RunModel(self._metrics.settings)
             if not steps:
                 return
-            self._metrics.take_steps(steps)
+            self._metrics.add_steps(steps)
 
 
 def outline(run: RunFolder, settings: Settings | None = None) -> RunModel:
@@ -89,7 +89,7 @@ def outline(run: RunFolder, settings: Settings | None = None) -> RunModel:
         BadInput: if the settings or the results of the run cannot be read.
     """
     model = RunModel(settings or run.settings(), run.id, run.status().capitalize())
-    model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])
+    model.add_steps([Step(progress) for progress in sampled(run.metrics_path)])
     _take_journal(model, run)
     return model
 
@@ -104,7 +104,7 @@ def _take_journal(model: RunModel, run: RunFolder) -> None:
     for entry in journal:
         test = record.test if entry is journal[-1] else None
         if (event := event_of(entry, model.settings, test)) is not None:
-            model.take(event)
+            model.add_event(event)
     # The journal has only the last point of each evaluation's curves; the record has all points.
     model.evaluation, model.best, model.test = record.validation, record.best, record.test
 

@@ -34,7 +34,7 @@ from metatui.runs.evaluation_clock import EvaluationClock
 from metatui.runs.formatting import change_text, hint_text, result_words
 from metatui.tui.formatting import short_metric
 from metatui.tui.model.history import History, Step
-from metatui.utils.numbers import diverged
+from metatui.utils.numbers import format_diverged
 from metatui.utils.text import as_sentence
 
 if TYPE_CHECKING:
@@ -258,8 +258,8 @@ class RunModel:
                 in_effect.append(made)
         return in_effect
 
-    def take_steps(self, averaged: Sequence[Step]) -> None:
-        """Add several meta-steps, in order. This is much faster than calling `take` for each."""
+    def add_steps(self, averaged: Sequence[Step]) -> None:
+        """Add several meta-steps, in order. This is much faster than calling `add_event` for each."""
         if not averaged:
             return
         steps = [step.progress for step in averaged]
@@ -277,17 +277,17 @@ class RunModel:
         while len(self._recent) > 2 and last.seconds - self._recent[1].seconds > RATE_WINDOW:
             self._recent.popleft()
 
-    def take(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """Update the model with one event."""
         warning, self._warning = self._warning, event.text if isinstance(event, Warned) else ""
         match event:
             case Started():
                 self._start(event)
             case Progress():
-                self.take_steps([Step(event)])
+                self.add_steps([Step(event)])
             case Evaluating():
                 self.evaluating = event
-                self._clock.see(event)
+                self._clock.update(event)
             case Evaluated():
                 self._evaluated(event)
             case Checkpointed(kind="last"):
@@ -353,7 +353,7 @@ class RunModel:
         elif self.best is None or evaluation.iteration > self.best.iteration:
             self._since_best.add(evaluation.iteration)
         # The protocol is the same for all validations of a run, and is shown with the adaptation.
-        lost = diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
+        lost = format_diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
         result = ", ".join(filter(None, [short_metric(evaluation) if evaluation.is_finite or not lost else "", lost]))
         text = f"val {result}{'  best' if event.best else ''}"
         self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from metatui.config.fields import labelled
+from metatui.config.fields import format_with_labels
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.config.usual import with_algorithm
@@ -117,7 +117,7 @@ def _details(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]
     """Return the rows about the cost of a meta-step, the algorithm's usual values, and the paper."""
     return [
         *_section("Cost of a meta-step", _list(explained.costs, width, theme), theme),
-        *_section("Usual values", _list(explained.usual_lines(labelled), width, theme), theme),
+        *_section("Usual values", _list(explained.usual_lines(format_with_labels), width, theme), theme),
         *_section("Paper", _list(explained.paper, width, theme), theme),
     ]
 

@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 
 from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
-from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, walking
+from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, walk_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.colors import palette
 from metatui.tui.screens.analysis_screen import AnalysisScreen
@@ -23,7 +23,7 @@ from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 from metatui.tui.widgets.static_text import StaticText
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
@@ -72,7 +72,7 @@ class ParameterScreen(AnalysisScreen[None]):
     def on_mount(self) -> None:
         self._lay_out()
         self.query_one(ScrollView).focus()
-        self.start_analysis(partial(walking, self._run))
+        self.start_analysis(partial(walk_stepwise, self._run))
         self._show_text("Loading torch, which takes a few seconds, and reading the run.")
 
     def on_resize(self) -> None:
@@ -148,7 +148,7 @@ def sentences(space: ParameterSpace) -> list[str]:
     """Return sentences about the charts, the most important facts first."""
     learned, ordinary = space.learned, space.ordinary
     rate = space.settings.algorithm.inner_lr
-    steps = counted(space.steps, "inner step")
+    steps = format_count(space.steps, "inner step")
     lines = [
         f"{space.tasks} held-out test tasks, {steps} each at α = {rate:g}, in a space of "
         f"{learned.cloud.parameters:,} dimensions.",

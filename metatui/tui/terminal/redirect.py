@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def own_terminal(log: BinaryIO) -> Iterator[None]:
+def redirect_output(log: BinaryIO) -> Iterator[None]:
     """Redirect file descriptors 1 and 2 to `log`.
 
     Native libraries (CUDA, NCCL, OpenMP) write directly to the descriptors. Textual measures the terminal through

@@ -117,7 +117,7 @@ class SixelPictures:
     def __hash__(self) -> int:
         return hash((self.cell, self.colours))
 
-    def marked(self, picture: Picture, rows: Iterable[Iterable[Segment]]) -> list[list[Segment]]:
+    def mark_cells(self, picture: Picture, rows: Iterable[Iterable[Segment]]) -> list[list[Segment]]:
         """Return the rows of a picture, with the style of each cell marked. Each segment of `rows` is one cell.
 
         The mark contains the number of the picture and the position of the cell in the picture.
@@ -132,13 +132,13 @@ class SixelPictures:
             for y, row in enumerate(rows)
         ]
 
-    def over(self, update: RenderableType | None, height: int) -> RenderableType | None:
+    def add_pictures(self, update: RenderableType | None, height: int) -> RenderableType | None:
         """Return an update that also draws the pictures in the cells of `update`. The screen has `height` rows."""
         if isinstance(update, LayoutUpdate | ChopsUpdate):
             return cast("RenderableType", _Update(update, self, height))
         return update
 
-    def drawn(
+    def render(
         self, strips: Iterable[tuple[int, int, Strip]], height: int, system: ColorSystem = ColorSystem.TRUECOLOR
     ) -> str:
         """Return escape sequences that draw the pictures whose marked cells are in `strips`.
@@ -209,7 +209,7 @@ class _Update(CompositorUpdate):
         strips = list(_strips(self._update))
         text = [Control.move_to(x, y).segment.text + strip.render(console) for x, y, strip in strips]
         system = console._color_system or ColorSystem.TRUECOLOR
-        return "".join(text) + self._pictures.drawn(strips, self._height, system)
+        return "".join(text) + self._pictures.render(strips, self._height, system)
 
 
 def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:

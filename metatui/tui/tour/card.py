@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from metatui.config import presets
 from metatui.events import Finished, Progress, Started
 from metatui.tui.keyboard.actions import AppContext, with_keys
-from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, PRESET, STEPS, Happening, State
+from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, PRESET, STEPS, State, TourEvent
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
 
 
 class TourWidget(StaticText):
-    """Base class of the tour's widgets. The app calls `see` for each `Happening`."""
+    """Base class of the tour's widgets. The app calls `update_state` for each `TourEvent`."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -29,9 +29,9 @@ class TourWidget(StaticText):
         return cast("MetatuiApp", self.app)
 
     def on_mount(self) -> None:
-        self.metatui.happened.subscribe(self, self.see)
+        self.metatui.happened.subscribe(self, self.update_state)
 
-    def see(self, happening: Happening) -> None:
+    def update_state(self, happening: TourEvent) -> None:
         raise NotImplementedError
 
     def leave(self) -> None:
@@ -45,7 +45,7 @@ class TourOffer(TourWidget):
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         self._show()
 
-    def see(self, happening: Happening) -> None:
+    def update_state(self, happening: TourEvent) -> None:
         if isinstance(happening, Started) or self.metatui.run_controller.shown is not None:
             self.remove()
         elif isinstance(happening, AppContext):
@@ -77,9 +77,9 @@ class TourCard(TourWidget):
 
     def _see_step(self, step: int | None) -> None:
         if step is None:
-            self.see(LAST_STEP)
+            self.update_state(LAST_STEP)
 
-    def see(self, happening: Happening) -> None:
+    def update_state(self, happening: TourEvent) -> None:
         if isinstance(happening, Progress):  # hundreds each second
             return
         if self.step == len(STEPS):  # the card is being removed
@@ -121,7 +121,7 @@ class TourCard(TourWidget):
     def _show(self) -> None:
         step = STEPS[self.step]
         self.border_title = f"Tour, step {self.step + 1} of {len(STEPS)}: {step.title}"
-        self.update(step.shown(self._state))
+        self.update(step.render_text(self._state))
 
 
 async def start(app: MetatuiApp) -> None:
@@ -136,7 +136,7 @@ async def start(app: MetatuiApp) -> None:
     if app.run_controller.client.phase.active:
         card.step = 1
     else:
-        app.presets.lend_form(presets.load(PRESET), ITERATIONS)
+        app.presets.load_temporarily(presets.load(PRESET), ITERATIONS)
         app.clear_notifications()
     # At the top, because notifications would cover it at the bottom.
     await screen.mount(card, after="#top-bar")

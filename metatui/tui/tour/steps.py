@@ -23,7 +23,7 @@ class State:
 LAST_STEP = "last_step"
 """Input of the tour: the adaptation pane shows the last inner step again, after an earlier one."""
 
-Happening = str | Event | PresetName | AppContext
+TourEvent = str | Event | PresetName | AppContext
 """Input of the tour: the id of a performed action, `LAST_STEP`, an event of the run, a saved preset, or the app's new
 state."""
 
@@ -33,13 +33,13 @@ class Step:
     title: str
     text: str
     """Text of the step. The id of an action in braces stands for the keys of this action."""
-    is_done: Callable[[Happening, State], bool]
+    is_done: Callable[[TourEvent, State], bool]
     note: Callable[[State], str] = lambda _: ""
     """Function that returns a text to add in the current state, or an empty string."""
     pane: Pane | None = None
     """Pane of the work tab that is shown when the step begins, or None to change nothing."""
 
-    def shown(self, state: State) -> str:
+    def render_text(self, state: State) -> str:
         return with_keys(f"{self.text} {self.note(state)}".strip())
 
 

@@ -52,7 +52,7 @@ class KeyLine(Widget):
 
     def render(self) -> Content:
         entries = [key_entry(key, symbols_of(self)) for key in (CURSOR_KEYS if self.cursor else self.keys)]
-        return fitting(entries[:-1], entries[-1:], self.size.width)
+        return join_fitting(entries[:-1], entries[-1:], self.size.width)
 
 
 class TabStrip(Widget):
@@ -105,7 +105,7 @@ class TabStrip(Widget):
         return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{text}[/]")
 
 
-def fitting(entries: Iterable[Content], last: Sequence[Content], width: int) -> Content:
+def join_fitting(entries: Iterable[Content], last: Sequence[Content], width: int) -> Content:
     """Return a line of at most `width` cells: as many of the entries as fit, followed by all of the `last` ones."""
     room = width - sum(entry.cell_length for entry in last)
     shown = []

@@ -22,7 +22,7 @@ from textual.message import Message
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, centred, fitted, fitted_middle, padded
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, centred, padded, truncate, truncate_middle
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 GAP = 2
@@ -341,7 +341,7 @@ class Table(RowsWidget, can_focus=True):
             title, style = self._columns[number].title, theme.muted
             if self._order and self._order[0] == number:
                 title, style = f"{title} {theme.printable('▼' if self._order[1] else '▲')}", theme.title
-            row += _aligned(fitted(title, width, theme.glyphs.ellipsis), width, self._columns[number].right, style)
+            row += _aligned(truncate(title, width, theme.glyphs.ellipsis), width, self._columns[number].right, style)
         return row
 
     def _row(self, row: Item | Heading, width: int, theme: ChartTheme, cursor: Style | None) -> Row:
@@ -354,7 +354,7 @@ class Table(RowsWidget, can_focus=True):
             cell = row.cells[number]
             coloured = theme.colour(cell.colour, bold=cell.tone == "title") if cell.colour else None
             style = cursor or coloured or getattr(theme, cell.tone)
-            fit = fitted_middle if self._columns[number].keeps_end else fitted
+            fit = truncate_middle if self._columns[number].keeps_end else truncate
             text = theme.printable(cell.text)
             if cell.short and cell_len(text) > cells:
                 text = theme.printable(cell.short)

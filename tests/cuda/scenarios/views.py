@@ -12,8 +12,8 @@ from metatui.learning.checks import algorithms, check, comparison
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
-from metatui.runs.analysis.explore import exploring
-from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.analysis.explore import explore_stepwise
+from metatui.runs.analysis.parameter_space import walk_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, saved_run, short
@@ -49,13 +49,13 @@ def test_evaluation_is_equal_on_each_device(kind: str, waves: RunFolder, images:
 def test_explorer(waves: RunFolder, images: RunFolder) -> None:
     simulator.reset()
     for run, drawn in ((waves, None), (waves, Wave(1.0, 1.0)), (images, None), (images, ChosenClasses("1,2,3"))):
-        assert list(exploring([run], task=1, steps=2, drawn=drawn))
+        assert list(explore_stepwise([run], task=1, steps=2, drawn=drawn))
     assert simulator.kernels.keys() == {"cuda:1"}
 
 
 def test_parameter_space(waves: RunFolder) -> None:
     simulator.reset()
-    assert list(walking(waves, tasks=2))
+    assert list(walk_stepwise(waves, tasks=2))
     assert simulator.kernels.keys() == {"cuda:1"}
 
 

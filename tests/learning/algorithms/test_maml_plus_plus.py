@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change, fixed_because
+from metatui.config.fields import FIELDS, change, fixed_reason
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Finished, Noted, Progress
@@ -291,7 +291,7 @@ def test_settings_that_shape_meta_parameters_are_fixed(
 ) -> None:
     experiment = experiment_of(base, options)
     paths = ("algorithm.inner_lr", "algorithm.inner_steps", "algorithm.meta_batch", "algorithm.outer_lr")
-    assert {path for path in paths if fixed_because(path, experiment.settings)} == fixed
+    assert {path for path in paths if fixed_reason(path, experiment.settings)} == fixed
     for path in sorted(fixed):
         with pytest.raises(BadInput, match=f"{path} cannot be changed during this run: "):
             experiment.change_setting(path, 2)

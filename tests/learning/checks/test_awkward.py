@@ -8,26 +8,33 @@ import pytest
 import torch
 
 import metatui
-from metatui.learning.checks.awkward import AWKWARD, CHOICES, Awkward, AwkwardCheck, check_awkward, run_awkward_checks
+from metatui.learning.checks.awkward import (
+    CHOICES,
+    EDGE_CASES,
+    EdgeCase,
+    EdgeCaseCheck,
+    check_edge_case,
+    run_edge_case_checks,
+)
 from metatui.utils.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
+def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[EdgeCaseCheck]:
     """Run the check on one module, with the function `answer` applied to the result of `meta_gradient`."""
     monkeypatch.setattr(
         "metatui.learning.checks.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )
     monkeypatch.setattr(
-        "metatui.learning.checks.awkward.AWKWARD", [case for case in AWKWARD if case.name == "layer norm"]
+        "metatui.learning.checks.awkward.EDGE_CASES", [case for case in EDGE_CASES if case.name == "layer norm"]
     )
-    return list(run_awkward_checks())
+    return list(run_edge_case_checks())
 
 
-@pytest.mark.parametrize("case", AWKWARD, ids=lambda case: case.name)
-def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
-    results = list(check_awkward(case))
+@pytest.mark.parametrize("case", EDGE_CASES, ids=lambda case: case.name)
+def test_every_engine_agrees_or_refuses(case: EdgeCase) -> None:
+    results = list(check_edge_case(case))
     assert [r for r in results if not r.ok] == []
     assert {r.engine for r in results} == set(CHOICES)
     assert {r.algorithm for r in results} == {"maml", "fomaml"}
@@ -36,7 +43,7 @@ def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
 
 
 def test_names_are_unique() -> None:
-    assert len({case.name for case in AWKWARD}) == len(AWKWARD) >= 30
+    assert len({case.name for case in EDGE_CASES}) == len(EDGE_CASES) >= 30
 
 
 @pytest.mark.parametrize("factor", [1 + 1e-6, 0.0, float("nan")])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.glyphs import renderer
-from metatui.learning.data.glyphs.source import GlyphSource, pronounceable
+from metatui.learning.data.glyphs.source import GlyphSource, proquint
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SHEET = Path(__file__).parents[2] / "fixtures" / "glyphs.png"
@@ -122,8 +122,8 @@ def test_pooled_batches() -> None:
 
 
 def test_class_names_are_pronounceable() -> None:
-    assert pronounceable(0x7F000001) == "lusab-babad"  # 127.0.0.1, the example in the proposal
-    assert len({pronounceable(number) for number in (0, 1, 2**16, 2**31, 2**32 - 1)}) == 5
+    assert proquint(0x7F000001) == "lusab-babad"  # 127.0.0.1, the example in the proposal
+    assert len({proquint(number) for number in (0, 1, 2**16, 2**31, 2**32 - 1)}) == 5
     names = source.describe("test", 7, seed=0, ways=5).split(", ")
     assert len(set(names)) == 5
     assert names != source.describe("test", 8, seed=0, ways=5).split(", ")

@@ -22,7 +22,7 @@ from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.source import FolderSource, load_folder
-from metatui.learning.data.image_source import shuffled
+from metatui.learning.data.image_source import permutation_prefix
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import set_up
@@ -82,17 +82,17 @@ def source_of(root: Path, **changes: Scalar) -> FolderSource:
 def test_shuffles_are_distinct_and_keep_their_beginning(sizes: list[int], seed: int, data: st.DataObject) -> None:
     keys = random.keys(seed, "test", torch.arange(len(sizes)))
     count = data.draw(st.integers(0, min(sizes)))
-    found = shuffled(keys, count, torch.tensor(sizes))
+    found = permutation_prefix(keys, count, torch.tensor(sizes))
     assert found.shape == (len(sizes), count)
     for row, size in zip(found.tolist(), sizes, strict=True):
         assert len(set(row)) == count
         assert all(0 <= number < size for number in row)
-    assert torch.equal(found, shuffled(keys, min(sizes), torch.tensor(sizes))[:, :count])
+    assert torch.equal(found, permutation_prefix(keys, min(sizes), torch.tensor(sizes))[:, :count])
 
 
 def test_shuffles_are_uniform_in_every_position() -> None:
     many, among = 40_000, 7
-    found = shuffled(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
+    found = permutation_prefix(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
     share = torch.nn.functional.one_hot(found, among).double().mean(0)
     sd = (1 / among * (1 - 1 / among) / many) ** 0.5
     assert (share - 1 / among).abs().max() < 5 * sd

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from metatui.learning.data.image_folder import cache
 from metatui.learning.data.image_folder.cache import Packed, load, packed_path
-from metatui.learning.data.image_folder.images import decoded
+from metatui.learning.data.image_folder.images import decode_image
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -46,7 +46,7 @@ def test_cache_holds_the_images_in_order(root: Path, rgb: bool) -> None:
         assert found.pixels.shape == (9, 3 if rgb else 1, 8, 8)
         files = list_folder(str(root)).files
         for image, file in zip(found.pixels, files, strict=True):
-            assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=rgb).tolist()
+            assert image.tolist() == decode_image((root / file.path).read_bytes(), 8, rgb=rgb).tolist()
 
 
 def test_cache_is_a_valid_safetensors_file(root: Path) -> None:
@@ -95,7 +95,7 @@ def test_undecodable_files_are_left_out(root: Path) -> None:
             if number in found.unusable:
                 assert not image.any()
             else:
-                assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
+                assert image.tolist() == decode_image((root / file.path).read_bytes(), 8, rgb=True).tolist()
 
 
 def test_file_removed_after_listing_is_left_out(root: Path) -> None:
@@ -228,9 +228,9 @@ def test_unwritable_cache_is_reported(root: Path, packs: Path) -> None:
 
 def test_folder_larger_than_half_the_memory_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need = 9 * 3 * 8 * 8
-    monkeypatch.setattr(cache, "largest", lambda: need)
+    monkeypatch.setattr(cache, "max_decoded_bytes", lambda: need)
     packed(root)
-    monkeypatch.setattr(cache, "largest", lambda: need - 1)
+    monkeypatch.setattr(cache, "max_decoded_bytes", lambda: need - 1)
     with pytest.raises(BadInput, match=r"^the 9 images of '.*' need 0\.0 GB at 8x8 pixels, "):
         packed(root)
     packed(root, rgb=False)

@@ -173,7 +173,7 @@ def shared_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(cache, "largest", lambda: 100_000)
+    patch.setattr(cache, "max_decoded_bytes", lambda: 100_000)
 
 
 def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
-from metatui.learning.data.image_folder.images import MOST_PIXELS, Unusable, decoded
+from metatui.learning.data.image_folder.images import MOST_PIXELS, UnusableImageError, decode_image
 from tests.folder_files import chunk, pattern, png, stored
 
 RED = (200, 10, 30)
@@ -73,7 +73,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_decoding_to_rgb(kind: str) -> None:
     make, colour = KINDS[kind]
-    pixels = decoded(make(), 16, rgb=True)
+    pixels = decode_image(make(), 16, rgb=True)
     assert pixels.shape == (3, 16, 16)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - np.array(colour)[:, None, None]).max() <= (3 if "JPEG" in kind else 1)
@@ -82,7 +82,7 @@ def test_decoding_to_rgb(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_decoding_to_grey(kind: str) -> None:
     make, (red, green, blue) = KINDS[kind]
-    pixels = decoded(make(), 8, rgb=False)
+    pixels = decode_image(make(), 8, rgb=False)
     assert pixels.shape == (1, 8, 8)
     assert np.abs(pixels.astype(int) - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 3
 
@@ -96,13 +96,13 @@ def test_exif_orientation(orientation: int, kind: str) -> None:
     data = stored(image, kind, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
     with Image.open(io.BytesIO(data)) as opened:
         upright = stored(ImageOps.exif_transpose(opened))
-    assert np.abs(decoded(data, 24, rgb=True).astype(int) - decoded(upright, 24, rgb=True)).max() <= 2
+    assert np.abs(decode_image(data, 24, rgb=True).astype(int) - decode_image(upright, 24, rgb=True)).max() <= 2
 
 
 def test_non_square_images_are_squeezed() -> None:
     wide = Image.new("RGB", (90, 10), "red")
     wide.paste("blue", (45, 0, 90, 10))
-    red, green, blue = decoded(stored(wide), 16, rgb=True).astype(int)
+    red, green, blue = decode_image(stored(wide), 16, rgb=True).astype(int)
     assert red[:, :6].min() > 250
     assert red[:, 10:].max() < 5
     assert blue[:, 10:].min() > 250
@@ -111,7 +111,7 @@ def test_non_square_images_are_squeezed() -> None:
 
 def test_large_photographs_match_exact_resizing() -> None:
     large = pattern(1).resize((1200, 900), Image.Resampling.BICUBIC)
-    quick = decoded(stored(large, "JPEG", quality=95), 32, rgb=True).astype(int)
+    quick = decode_image(stored(large, "JPEG", quality=95), 32, rgb=True).astype(int)
     exact = np.asarray(large.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1).astype(int)
     assert np.abs(quick - exact).max() <= 6
 
@@ -147,8 +147,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the cache ignores it too
 def test_unusable_files_are_named(kind: str) -> None:
     make, said = BAD[kind]
-    with pytest.raises(Unusable) as caught:
-        decoded(make(), 16, rgb=True)
+    with pytest.raises(UnusableImageError) as caught:
+        decode_image(make(), 16, rgb=True)
     assert said in str(caught.value)
     assert str(caught.value).isprintable()
 
@@ -160,5 +160,5 @@ def test_damaged_files_are_decoded_or_refused(good: bytes, data: st.DataObject) 
     place = data.draw(st.integers(0, len(good) - 1))
     byte = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(place + 1, len(good)))
-    with contextlib.suppress(Unusable):
-        assert decoded(good[:place] + bytes([byte]) + good[place + 1 : cut], 16, rgb=True).shape == (3, 16, 16)
+    with contextlib.suppress(UnusableImageError):
+        assert decode_image(good[:place] + bytes([byte]) + good[place + 1 : cut], 16, rgb=True).shape == (3, 16, 16)

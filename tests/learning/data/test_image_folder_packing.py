@@ -103,7 +103,7 @@ def test_suite_reports_packing_of_its_run(tiny: Path) -> None:
         runner = SuiteRunner(ledger, ledger.missing())
         with closing(iter(runner)) as events:
             for event in events:
-                display.see(event)
+                display.update(event)
                 seen.append(event)
     packed = [(event.done, event.total) for event in seen if isinstance(event, RunPacked)]
     assert packed == [(0, IMAGES), (IMAGES, IMAGES)]
@@ -136,11 +136,11 @@ def test_suite_bar_counts_images_then_meta_steps(tiny: Path) -> None:
     (run,) = suite.runs
     bar = Progress(console=Console(file=io.StringIO()))
     display = LiveDisplay(bar, suite, 0)
-    display.see(RunPacked(run, 30, IMAGES))
-    display.see(RunPacked(run, 45, IMAGES))
+    display.update(RunPacked(run, 30, IMAGES))
+    display.update(RunPacked(run, 45, IMAGES))
     _, of_run = bar.tasks
     assert (of_run.completed, of_run.total, of_run.fields["count"]) == (45, IMAGES, f"packing 45/{IMAGES} images")
-    display.see(RunStarted(run, 0, "cpu", "batched"))
+    display.update(RunStarted(run, 0, "cpu", "batched"))
     _, of_run = bar.tasks
     assert (of_run.completed, of_run.total, of_run.fields["count"]) == (0, 2, "")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.image_source import SIDE, ImageSource, distinct
+from metatui.learning.data.image_source import SIDE, ImageSource, sample_distinct
 from metatui.utils.errors import BadInput
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
@@ -19,7 +19,7 @@ from tests.learning.data.baselines import nearest_neighbour_accuracy
 @given(st.integers(0, 60), st.integers(0, 2**40), st.integers(0, 2**31 - 1))
 def test_chosen_numbers_are_distinct_and_in_range(count: int, extra: int, seed: int) -> None:
     among = count + extra
-    chosen = distinct(random.keys(seed, "test", torch.arange(3)), count, among)
+    chosen = sample_distinct(random.keys(seed, "test", torch.arange(3)), count, among)
     assert chosen.shape == (3, count)
     for row in chosen.tolist():
         assert len(set(row)) == count
@@ -28,7 +28,7 @@ def test_chosen_numbers_are_distinct_and_in_range(count: int, extra: int, seed: 
 
 def test_chosen_numbers_are_uniform_in_every_position() -> None:
     tasks, among = 40_000, 7
-    chosen = distinct(random.keys(0, "test", torch.arange(tasks)), 4, among)
+    chosen = sample_distinct(random.keys(0, "test", torch.arange(tasks)), 4, among)
     share = torch.nn.functional.one_hot(chosen, among).double().mean(0)
     sd = (1 / among * (1 - 1 / among) / tasks) ** 0.5
     assert (share - 1 / among).abs().max() < 5 * sd
@@ -36,7 +36,7 @@ def test_chosen_numbers_are_uniform_in_every_position() -> None:
 
 def test_choosing_more_than_available_is_refused() -> None:
     with pytest.raises(ValueError, match="6 distinct numbers"):
-        distinct(torch.tensor([1]), 6, 5)
+        sample_distinct(torch.tensor([1]), 6, 5)
 
 
 def test_nearest_neighbour_baseline() -> None:

@@ -143,7 +143,7 @@ def test_bad_folders_are_named(root: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_too_many_images_together_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.data.image_folder.cache.largest", lambda: 100_000)
+    monkeypatch.setattr("metatui.learning.data.image_folder.cache.max_decoded_bytes", lambda: 100_000)
     with pytest.raises(BadInput) as refused:
         source_of(root / "birds", root / "dogs")  # 76,800 and 38,400 bytes
     both = f"'{root / 'birds'}' and '{root / 'dogs'}'"

@@ -73,7 +73,7 @@ def test_zip_precedes_an_incomplete_folder(tmp_path: Path) -> None:
 
 
 def test_decoded_drawing() -> None:
-    image = files.decoded("test", png(0))
+    image = files.decode_drawing("test", png(0))
     assert image.shape == (28, 28)
     assert image.dtype == np.uint8
     assert image[4, 4] == 255  # the black square, 10 to 22 of 105 pixels

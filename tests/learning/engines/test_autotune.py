@@ -16,7 +16,7 @@ from metatui.learning import experiment as experiment_module
 from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
-from metatui.learning.engines.autotune import WORTH_COMPILING, Measured, _milliseconds
+from metatui.learning.engines.autotune import WORTH_COMPILING, EngineTimings, _milliseconds
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
@@ -29,7 +29,7 @@ from metatui.utils.errors import BadInput
 
 Make = Callable[..., Settings]
 Sample = Callable[[int], Episodes]
-ADD, READ = Measured.add, autotune._read
+ADD, READ = EngineTimings.add, autotune._read
 """The original functions of the cache of measurements. A fixture in tests/conftest.py replaces them in tests."""
 
 
@@ -62,8 +62,8 @@ def test_reason_names_the_time_of_each_engine(tiny: Make, monkeypatch: pytest.Mo
 
 
 def test_reason_marks_times_that_were_measured_earlier(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stored(*_: object) -> Measured:
-        measured = Measured(key="")
+    def stored(*_: object) -> EngineTimings:
+        measured = EngineTimings(key="")
         measured.ms = {"batched": 28.51, "loop": 1160.4}
         return measured
 
@@ -74,11 +74,11 @@ def test_reason_marks_times_that_were_measured_earlier(tiny: Make, monkeypatch: 
 def test_times_are_kept_for_each_number_of_threads(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     known: dict[str, dict[str, float]] = {}
 
-    def add(measured: Measured, engine: str, ms: float) -> None:
+    def add(measured: EngineTimings, engine: str, ms: float) -> None:
         known.setdefault(measured._key, {})[engine] = measured.ms[engine] = ms
 
     monkeypatch.setattr(autotune, "_read", lambda: known)
-    monkeypatch.setattr(Measured, "add", add)
+    monkeypatch.setattr(EngineTimings, "add", add)
     monkeypatch.setattr(devices, "usable_cores", lambda: 2)
     measure_as(monkeypatch, {"batched": 2.0, "loop": 1.0, "native": 3.0})
     words = []
@@ -95,17 +95,17 @@ def cache_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Store measurements in a file in a temporary folder, and return its path."""
     monkeypatch.setattr(paths, "measured_engines_file", lambda: tmp_path / "cache" / "engines.json")
     monkeypatch.setattr(autotune, "_read", READ)
-    monkeypatch.setattr(Measured, "add", ADD)
+    monkeypatch.setattr(EngineTimings, "add", ADD)
     return tmp_path / "cache" / "engines.json"
 
 
 def test_newest_measurements_are_kept_in_a_file(cache_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "KEPT", 2)
     for key, engine, ms in (("a", "loop", 1.0), ("b", "loop", 2.0), ("a", "batched", 3.0), ("c", "loop", 4.0)):
-        Measured(key=key).add(engine, ms)
+        EngineTimings(key=key).add(engine, ms)
     assert READ() == {"a": {"loop": 1.0, "batched": 3.0}, "c": {"loop": 4.0}}
-    assert Measured(key="a").ms == {"loop": 1.0, "batched": 3.0}
-    assert Measured(key="b").ms == {}
+    assert EngineTimings(key="a").ms == {"loop": 1.0, "batched": 3.0}
+    assert EngineTimings(key="b").ms == {}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_newest_measurements_are_kept_in_a_file(cache_file: Path, monkeypatch: p
 def test_damaged_file_of_measurements_is_replaced(content: str, cache_file: Path) -> None:
     cache_file.parent.mkdir()
     cache_file.write_text(content)
-    measured = Measured(key="b")
+    measured = EngineTimings(key="b")
     assert measured.ms == {}
     measured.add("loop", 2.0)
     assert json.loads(cache_file.read_text()) == {"b": {"loop": 2.0}}

@@ -20,7 +20,7 @@ from metatui.events import Change, Checkpointed, Event, Finished, Noted, Progres
 from metatui.learning.engines.compiled import compiled_step
 from metatui.learning.engines.compiled.aot_package import Run
 from metatui.learning.experiment import set_up
-from metatui.learning.optim.outer import Diverged
+from metatui.learning.optim.outer import DivergedError
 from metatui.learning.training import compile_switch, compile_worker
 from metatui.learning.training.learner import Learner
 from metatui.learning.training.trainer import Trainer
@@ -138,7 +138,7 @@ def test_diverging_meta_step_changes_nothing(tiny: Make, traced: Functions) -> N
     learner.graphs.use(learner.sample(range(3)), settings.algorithm)
     learner.flat.vector[0] = torch.inf
     before = {name: t.clone() for name, t in {**learner.theta, **learner.tensors()}.items()}
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         learner.meta_step(range(3), 0.01)
     after = {**learner.theta, **learner.tensors()}
     assert all(torch.equal(after[name], t) for name, t in before.items())

@@ -23,7 +23,7 @@ from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
-from metatui.learning.engines.base import detached, meta_parameters
+from metatui.learning.engines.base import detach_params, meta_parameters
 from metatui.learning.engines.layers import fused_bn_pool, fused_first_block
 from metatui.learning.engines.layers.batch_norm import BatchNorm
 from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
@@ -218,7 +218,7 @@ class Halved(Reptile):
 def test_adaptation_without_gradients(name: EngineName) -> None:
     model, episodes = mlp((4,)).double(), Episodes(*points(2, 3))
     algorithm = Halved(parse({"algorithm": {"name": "reptile", "inner_steps": 2}}), model)
-    theta = detached(meta_parameters(model))
+    theta = detach_params(meta_parameters(model))
     stack, support_loss = make_engine(name, model, MEAN_SQUARED_ERROR).adapted(algorithm, theta, episodes)
     for parameter, p in theta.items():
         assert torch.equal(stack[parameter], torch.stack([p / 4] * 2))
@@ -236,7 +236,7 @@ def test_forward_pass_can_be_mapped_over_examples(
     """Check that the forward pass works under `torch.vmap`, which evaluation with batch norm per example uses."""
     monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
     model = conv4(2, input_shape=(channels, 32, 32), filters=16, norm=norm).double()
-    engine, params = make_engine(name, model, CROSS_ENTROPY), detached(meta_parameters(model))
+    engine, params = make_engine(name, model, CROSS_ENTROPY), detach_params(meta_parameters(model))
     x = torch.rand(2, 5, channels, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         found = torch.vmap(partial(engine.forward, params))(x)

@@ -17,8 +17,8 @@ from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import RegressionView
 from metatui.learning.algorithms.maml import MAML
-from metatui.learning.evaluation.evaluate import Measured, predictions, summary
-from metatui.learning.evaluation.statistics import DIVERGED, diverged, mean_ci95
+from metatui.learning.evaluation.evaluate import TaskResults, predictions, summary
+from metatui.learning.evaluation.statistics import DIVERGED, diverged_tasks, mean_ci95
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state, views_of_state
@@ -152,14 +152,21 @@ def losses(before: Sequence[float], after: Sequence[float]) -> torch.Tensor:
 def test_regression_task_diverges_far_above_initial_loss() -> None:
     far, near = 2.0 * DIVERGED * 1.01, 2.0 * DIVERGED * 0.99
     after = [0.1, near, far, math.inf, math.nan, -math.inf]
-    assert diverged(losses([2.0] * 6, after), regression=True).tolist() == [False, False, True, True, True, True]
-    assert diverged(losses([2.0] * 6, after), regression=False).tolist() == [False, False, False, True, True, True]
+    assert diverged_tasks(losses([2.0] * 6, after), regression=True).tolist() == [False, False, True, True, True, True]
+    assert diverged_tasks(losses([2.0] * 6, after), regression=False).tolist() == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 def test_small_initial_loss_is_compared_with_median() -> None:
-    assert diverged(losses([1e-9, 2.0, 2.0], [0.5, 0.5, 0.5]), regression=True).tolist() == [False] * 3
-    assert diverged(losses([1e9, 2.0, 2.0], [1e10, 1e10, 0.5]), regression=True).tolist() == [False, True, False]
-    assert diverged(losses([math.nan] * 2, [math.nan, 1.0]), regression=True).tolist() == [True, False]
+    assert diverged_tasks(losses([1e-9, 2.0, 2.0], [0.5, 0.5, 0.5]), regression=True).tolist() == [False] * 3
+    assert diverged_tasks(losses([1e9, 2.0, 2.0], [1e10, 1e10, 0.5]), regression=True).tolist() == [False, True, False]
+    assert diverged_tasks(losses([math.nan] * 2, [math.nan, 1.0]), regression=True).tolist() == [True, False]
 
 
 positive = st.floats(1e-6, 1e6)
@@ -169,11 +176,11 @@ positive = st.floats(1e-6, 1e6)
 def test_divergence_does_not_depend_on_scale(tasks: list[tuple[float, float]], unit: float) -> None:
     loss = torch.tensor(tasks, dtype=torch.float64)
     scale = 2.0 ** round(math.log2(unit))  # exact
-    assert diverged(loss, regression=True).equal(diverged(scale * loss, regression=True))
+    assert diverged_tasks(loss, regression=True).equal(diverged_tasks(scale * loss, regression=True))
 
 
-def measured(loss: torch.Tensor, accuracy: torch.Tensor | None = None) -> Measured:
-    return Measured("test", 10, loss, accuracy, 1.0)
+def measured(loss: torch.Tensor, accuracy: torch.Tensor | None = None) -> TaskResults:
+    return TaskResults("test", 10, loss, accuracy, 1.0)
 
 
 def test_means_leave_out_diverged_tasks(tiny: Make) -> None:

@@ -8,7 +8,7 @@ import torch
 from metatui.config.fields import parse
 from metatui.learning import experiment
 from metatui.learning.hardware import devices
-from metatui.learning.hardware.devices import Device, cpu, default_threads, moved, resolve, synchronize, use
+from metatui.learning.hardware.devices import Device, cpu, default_threads, resolve, synchronize, to_device, use
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.utils.errors import SettingsError
 
@@ -86,8 +86,8 @@ def test_other_errors_are_not_out_of_memory(message: str) -> None:
 
 def test_moved_converts_once() -> None:
     values = torch.arange(3, dtype=torch.float64) / 3
-    assert moved(values, torch.device("cpu")) is values
-    assert torch.equal(moved(values, torch.device("cpu"), torch.float32), values.float())
+    assert to_device(values, torch.device("cpu")) is values
+    assert torch.equal(to_device(values, torch.device("cpu"), torch.float32), values.float())
 
 
 @pytest.mark.parametrize("can_pin", [True, False])
@@ -109,7 +109,7 @@ def test_moved_pins_memory_for_cuda(can_pin: bool, monkeypatch: pytest.MonkeyPat
             return True
 
     device = torch.device("cuda:1")
-    moved(Source(torch.zeros(2)), device, torch.float32)
+    to_device(Source(torch.zeros(2)), device, torch.float32)
     kind = Pinned if can_pin else Source
     assert copied == [
         (Source, (), {"dtype": torch.float32}),

@@ -19,8 +19,8 @@ from metatui.learning.hardware import torch_state
 from metatui.learning.hardware.torch_state import TorchState, isolated
 from metatui.runs.analysis import explore as exploring_module
 from metatui.runs.analysis.comparison import compare, task_metrics
-from metatui.runs.analysis.explore import exploring
-from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.analysis.explore import explore_stepwise
+from metatui.runs.analysis.parameter_space import walk_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 
 TINY = change(
@@ -100,8 +100,8 @@ def numbers(run: RunFolder) -> list[object]:
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)
     comparison = compare(run, tasks=3)
-    (explored,) = exploring([run], task=0, steps=2)
-    work = walking(run, tasks=3)
+    (explored,) = explore_stepwise([run], task=0, steps=2)
+    work = walk_stepwise(run, tasks=3)
     while True:
         try:
             next(work)

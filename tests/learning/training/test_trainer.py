@@ -40,7 +40,7 @@ from metatui.events import (
 )
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
-from metatui.learning.optim.outer import Diverged
+from metatui.learning.optim.outer import DivergedError
 from metatui.learning.training import trainer as trainer_module
 from metatui.learning.training.failures import out_of_memory_message
 from metatui.learning.training.hints import Hints
@@ -490,7 +490,7 @@ def test_infinite_gradient_leaves_theta_unchanged(tiny: Make) -> None:
     trainer = Trainer(tiny())
     theta = {name: p.clone() for name, p in trainer.learner.theta.items()}
     gradients = {name: torch.full_like(p, math.inf) for name, p in theta.items()}
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         trainer.learner.outer.step(gradients, lr=1.0, clip=0.0)
     assert all(torch.equal(p, theta[name]) for name, p in trainer.learner.theta.items())
 

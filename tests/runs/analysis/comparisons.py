@@ -12,7 +12,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
-from metatui.learning.evaluation.statistics import diverged, mean_ci95
+from metatui.learning.evaluation.statistics import diverged_tasks, mean_ci95
 from metatui.runs.analysis.comparison import Costs, RunResult, TaskValues, ValidationCurve
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -67,7 +67,7 @@ def result(
 
     losses = columns(loss, 5.0)
     hits = None if accuracy is None else columns(accuracy, 0.0)
-    lost = diverged(torch.from_numpy(losses), regression=hits is None).numpy()
+    lost = diverged_tasks(torch.from_numpy(losses), regression=hits is None).numpy()
     return RunResult(
         run=RunFolder(Path("runs") / label.lower()),
         label=label,

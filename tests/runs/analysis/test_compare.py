@@ -27,7 +27,7 @@ from metatui.runs.analysis.comparison import (
     TaskValues,
     compare,
     compare_runs,
-    comparing,
+    compare_stepwise,
     task_metrics,
     training_curves,
 )
@@ -209,7 +209,7 @@ def test_progress_and_cancellation(maml: RunFolder, reptile: RunFolder, empty_ca
         assert {(now.run, now.runs, now.tasks) for now in own} == {(name, 2, 250)}
         assert [own[0].done, own[-1].done] == [0, 250]
         assert [now.done for now in own] == sorted(now.done for now in own)
-    working = comparing([reptile, maml], tasks=300, steps=1)
+    working = compare_stepwise([reptile, maml], tasks=300, steps=1)
     next(working)
     next(working)
     working.close()
@@ -373,7 +373,7 @@ def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder)
 
 
 def test_training_is_reported_before_the_first_run_is_evaluated(maml: RunFolder, reptile: RunFolder) -> None:
-    first, *others = list(comparing([maml, reptile], tasks=3))
+    first, *others = list(compare_stepwise([maml, reptile], tasks=3))
     assert isinstance(first, Comparing)
     assert first.recorded is not None
     assert [(run.label, run.training is not None) for run in first.recorded.runs] == [("MAML", True), ("Reptile", True)]
@@ -384,7 +384,7 @@ def test_each_run_is_reported_without_tests_before_the_next_one_is_evaluated(
     maml: RunFolder, reptile: RunFolder, scratch: RunFolder
 ) -> None:
     runs = [maml, reptile, scratch]
-    reports = list(comparing(runs, tasks=4))
+    reports = list(compare_stepwise(runs, tasks=4))
     assert [(now.number, now.done) for now in reports if now.measured] == [(2, 0), (3, 0)]
     partial = [now.measured for now in reports if now.measured]
     assert [[run.label for run in each.runs] for each in partial] == [["MAML"], ["MAML", "Reptile"]]

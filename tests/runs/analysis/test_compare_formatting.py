@@ -15,11 +15,11 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import memory, note_on_seeds, points, probability, seconds
-from metatui.runs.analysis.comparison.labels import labels, listed
+from metatui.runs.analysis.comparison.labels import join_names, labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
 from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
-from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired
+from metatui.runs.analysis.comparison.tables import differing_settings, groups, paired_tests_table
 from metatui.runs.analysis.comparison.values import (
     Comparison,
     Costs,
@@ -408,18 +408,18 @@ def test_formatted_numbers() -> None:
     assert [file_size(n) for n in (0, 5000, 50_000, 5 * 2**20, 2**34)] == [
         "0 KiB", "4.9 KiB", "49 KiB", "5.0 MiB", "16 GiB",
     ]  # fmt: skip
-    assert [listed(names) for names in (["A"], ["A", "B"], ["A", "B", "C"])] == ["A", "A and B", "A, B and C"]
+    assert [join_names(names) for names in (["A"], ["A", "B"], ["A", "B", "C"])] == ["A", "A and B", "A, B and C"]
 
 
 def test_negative_differences_have_a_minus_sign() -> None:
     a, b = result("MAML", spread(0.5, 0.1)), result("Reptile", [0.75] * 600)
     protocol = Protocol("sinusoid", "test", 600, 10, 10, 1, 0, None, None)
-    table = paired(Comparison(protocol, (a, b), pairs([a, b], metric="loss", step=1), (), None, ()))
+    table = paired_tests_table(Comparison(protocol, (a, b), pairs([a, b], metric="loss", step=1), (), None, ()))
     assert table
     (row,) = table.rows
     assert row[2] == "−0.2500 ± 0.0080"
     assert row[-1].startswith("−2.5")
-    table = paired(Comparison(protocol, (b, a), pairs([b, a], metric="loss", step=1), (), None, ()))
+    table = paired_tests_table(Comparison(protocol, (b, a), pairs([b, a], metric="loss", step=1), (), None, ()))
     assert table
     assert table.rows[0][2] == "+0.2500 ± 0.0080"
 

@@ -26,16 +26,16 @@ from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.comparison.formatting import changes_in_training, main_results
 from metatui.runs.analysis.comparison.tables import validations
 from metatui.runs.analysis.evaluate import evaluate
-from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.explore import explore_stepwise
 from metatui.runs.analysis.exports import export
 from metatui.runs.analysis.metrics_csv import VALIDATION_COLUMNS, validation_rows
-from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.analysis.parameter_space import walk_stepwise
 from metatui.runs.execution.session import Session, saved_state
 from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
 from metatui.runs.storage.journal import read_journal
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import summarise
-from metatui.tui.screens.compare.curves import View
+from metatui.tui.screens.compare.curves import CurveOptions
 from metatui.tui.screens.compare.pages import result_page
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import SINUSOID
@@ -135,7 +135,7 @@ def test_a_comparison_tells_live_changes_with_the_result(live: tuple[RunFolder, 
     for name in ("result.md", "result.html", "result.tex"):
         file, *_ = export(comparison, tmp_path / name)
         assert sentence in file.read_text()
-    rows = result_page(comparison, View(), 200, theme())
+    rows = result_page(comparison, CurveOptions(), 200, theme())
     assert any(sentence in "".join(part.text for part in row) for row in rows)
 
 
@@ -153,9 +153,9 @@ def test_many_changes_are_counted_and_those_without_effect_left_out(live: tuple[
 
 def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:
     run, _ = live
-    (explored,) = exploring([run], task=0, steps=8)
+    (explored,) = explore_stepwise([run], task=0, steps=8)
     assert (explored.own_lr, explored.inner_lr) == (0.01, 0.01)
-    working, space = walking(run, tasks=3), None
+    working, space = walk_stepwise(run, tasks=3), None
     while space is None:
         try:
             next(working)
@@ -299,7 +299,7 @@ def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, lis
     screen = Console(file=file, force_terminal=True, color_system="standard", highlight=False, width=500)
     display = PlainDisplay(screen, run)
     for event in events:
-        display.see(event)
+        display.update(event)
     yellow = [line.removeprefix("\x1b[33m") for line in file.getvalue().splitlines() if line.startswith("\x1b[33m")]
     starts = [
         "meta-step 5, validation: ",

@@ -19,7 +19,7 @@ from metatui.config.settings import Settings
 from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
 from metatui.runs.execution.control import client, sockets
 from metatui.runs.execution.control import server as server_module
-from metatui.runs.execution.control.client import LiveRun, glance
+from metatui.runs.execution.control.client import LiveRun, query_activity
 from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
 from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
 from metatui.runs.execution.control.sockets import listen, socket_path
@@ -97,25 +97,25 @@ def test_hello_describes_the_run(
     assert (hello["phase"], hello["iteration"]) == ("running", 0)
     assert Settings.model_validate_json(json.dumps(hello["settings"])) == Settings()
 
-    session.outcome.see(replace(STEP, iteration=12))
-    session.outcome.see(events.Paused(12))
+    session.outcome.update(replace(STEP, iteration=12))
+    session.outcome.update(events.Paused(12))
     server.send(events.Paused(12))
     assert peer.read() == {"paused": {"iteration": 12}}
     second = Peer(session.run)
     hello = second.read()["hello"]
     assert (hello["phase"], hello["iteration"]) == ("paused", 12)
-    assert glance(session.run) == ("paused", None)
+    assert query_activity(session.run) == ("paused", None)
     event = events.Evaluating(12, "val", 2, 5)
     server.send(event)
     assert peer.read()["evaluating"]["tasks"] == 5
     third = Peer(session.run)
     assert third.read()["hello"]["phase"] == "evaluating"
     assert third.read()["evaluating"]["done"] == 2
-    assert glance(session.run) == ("evaluating", event)
+    assert query_activity(session.run) == ("evaluating", event)
     server.send(events.Checkpointed(12, "last"))
-    assert glance(session.run)[1] is None
+    assert query_activity(session.run)[1] is None
     server.close()
-    assert glance(session.run) == (None, None)
+    assert query_activity(session.run) == (None, None)
     second.close()
     third.close()
 
@@ -242,7 +242,7 @@ def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, se
 
 def test_queue_is_bounded(server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.read()
-    monkeypatch.setattr(server, "_spread", lambda: None)
+    monkeypatch.setattr(server, "_broadcast", lambda: None)
     for number in range(3 * MOST_NEWS):
         server.send(replace(STEP, iteration=number + 1))
     assert len(server._news) <= MOST_NEWS

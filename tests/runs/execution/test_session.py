@@ -31,7 +31,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import summarise
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 from tests.metrics import read_all
 
 SMALL = change(
@@ -176,7 +176,7 @@ def test_killed_run_tells_what_is_saved(tmp_path: Path, caplog: pytest.LogCaptur
     reason = "the process was killed or crashed, and its newest checkpoint is from meta-step 30"
     assert (summarise(run).status, summarise(run).reason) == ("interrupted", reason)
     advice = f"resume it with metatui run --resume {run.path}"
-    assert str(run.not_live()) == f"run '{run.id}' is not training: it is interrupted ({reason}); {advice}"
+    assert str(run.not_live_error()) == f"run '{run.id}' is not training: it is interrupted ({reason}); {advice}"
     (run.checkpoints_path / "last.safetensors").write_bytes(b"")
     assert evaluate(run).loss
     assert "last.safetensors' is not an intact checkpoint: it is empty; the checkpoint of" in caplog.text
@@ -407,7 +407,7 @@ class Disk:
     def _save(self, folder: Path, kind: str, state: TrainerState) -> None:
         self.asked += 1
         if self.full:
-            raise WriteRefused(folder / "x", OSError(self._number, os.strerror(self._number)))
+            raise WriteRefusedError(folder / "x", OSError(self._number, os.strerror(self._number)))
         save_checkpoint(folder, kind, state)
 
 

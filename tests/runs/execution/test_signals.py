@@ -23,7 +23,7 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
-from metatui.runs.execution.signals import EndedEarly, ending_softly
+from metatui.runs.execution.signals import EndedEarlyError, ending_softly
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -218,7 +218,7 @@ def test_packing_ends_immediately_on_a_signal() -> None:
             signal.raise_signal(signal.SIGTERM)
             packing.report(1, 9)
 
-    with pytest.raises(EndedEarly):
+    with pytest.raises(EndedEarlyError):
         pack()
     assert seen == [0]
 
@@ -277,9 +277,9 @@ def automatic() -> Result:
 
 @pytest.fixture
 def tiny() -> Settings:
-    from metatui.cli.options import changed
+    from metatui.cli.options import apply_options
 
-    return changed(Settings(), tuple(options()[1::2]), None)
+    return apply_options(Settings(), tuple(options()[1::2]), None)
 
 
 def test_auto_resumes_the_newest_interrupted_run(tiny: Settings) -> None:

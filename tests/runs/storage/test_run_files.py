@@ -38,7 +38,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.writer import RunWriter
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
-from metatui.utils.files import WriteRefused
+from metatui.utils.files import WriteRefusedError
 from tests.metrics import read_all
 
 STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
@@ -575,7 +575,7 @@ def test_status(tmp_path: Path, events: list[str], held: bool, status: str) -> N
     journal.close()
     lock = RunLock(run.lock_path) if held else None
     assert run.status() == status
-    assert RunStore(tmp_path).live_twins(Settings()) == [run] * held
+    assert RunStore(tmp_path).live_duplicates(Settings()) == [run] * held
     if lock:
         lock.release()
 
@@ -626,7 +626,7 @@ def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", short)
-    with pytest.raises(WriteRefused) as caught:
+    with pytest.raises(WriteRefusedError) as caught:
         journal.record("paused", 3)
     assert caught.value.passing
     assert [entry.event for entry in read_journal(path)] == ["started"]
@@ -648,7 +648,7 @@ def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: p
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", lost)
-    with pytest.raises(WriteRefused, match=r"journal\.jsonl' cannot be written: input/output error"):
+    with pytest.raises(WriteRefusedError, match=r"journal\.jsonl' cannot be written: input/output error"):
         journal.record("paused", 3)
     monkeypatch.undo()
     journal.flush()

@@ -74,10 +74,10 @@ def steps(scalars: Scalars, tag: str) -> list[int]:
 def test_scalars_have_documented_names(read: Read, tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path / "tb", iteration=0)
     for iteration in (1, 2):
-        log.see(progress(iteration, accuracy=0.75))
-    log.see(Evaluated(evaluation("val", 2, accuracy=True), (), best=True))
-    log.see(progress(3, meta_loss=math.nan))
-    log.see(Finished(3, "iterations", 1.0, evaluation("test", 2, accuracy=True)))
+        log.add_event(progress(iteration, accuracy=0.75))
+    log.add_event(Evaluated(evaluation("val", 2, accuracy=True), (), best=True))
+    log.add_event(progress(3, meta_loss=math.nan))
+    log.add_event(Finished(3, "iterations", 1.0, evaluation("test", 2, accuracy=True)))
     log.close()
     found = read(tmp_path / "tb")
     nan = found["train/meta_loss"].pop()
@@ -104,9 +104,9 @@ def test_scalars_have_documented_names(read: Read, tmp_path: Path) -> None:
 
 def test_regression_has_no_accuracy(read: Read, tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path, iteration=0)
-    log.see(progress(1))
-    log.see(Evaluated(evaluation("val", 1), (), best=True))
-    log.see(Evaluated(evaluation("val", 1), (), best=False))  # requested again
+    log.add_event(progress(1))
+    log.add_event(Evaluated(evaluation("val", 1), (), best=True))
+    log.add_event(Evaluated(evaluation("val", 1), (), best=False))  # requested again
     log.close()
     found = read(tmp_path)
     assert not any("accuracy" in tag for tag in found)
@@ -119,9 +119,9 @@ def test_fast_meta_steps_are_thinned_except_the_last(
     monkeypatch.setattr(tensorboard, "EVERY", 3600.0)
     log = TensorBoardLog(tmp_path, iteration=0)
     for iteration in range(1, 101):
-        log.see(progress(iteration))
+        log.add_event(progress(iteration))
         if iteration == 50:
-            log.see(Evaluated(evaluation("val", 50), (), best=True))
+            log.add_event(Evaluated(evaluation("val", 50), (), best=True))
     log.close()
     assert steps(read(tmp_path), "train/meta_loss") == [1, 50, 100]
 
@@ -130,16 +130,16 @@ def test_fast_meta_steps_are_thinned_except_the_last(
 def test_repeated_steps_are_drawn_once(read: Read, tmp_path: Path, torn: int) -> None:
     log = TensorBoardLog(tmp_path, iteration=0)
     for iteration in range(1, 11):
-        log.see(progress(iteration, meta_loss=1.0))
-    log.see(Evaluated(evaluation("val", 10), (), best=True))
+        log.add_event(progress(iteration, meta_loss=1.0))
+    log.add_event(Evaluated(evaluation("val", 10), (), best=True))
     log.close()
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[: -torn or None])
     for start in (6, 8):
         log = TensorBoardLog(tmp_path, iteration=start)
         for iteration in range(start + 1, 13):
-            log.see(progress(iteration, meta_loss=float(start)))
-        log.see(Evaluated(evaluation("val", 12), (), best=True))
+            log.add_event(progress(iteration, meta_loss=float(start)))
+        log.add_event(Evaluated(evaluation("val", 12), (), best=True))
         log.close()
     found = read(tmp_path)
     assert found["train/meta_loss"] == [
@@ -154,7 +154,7 @@ def test_full_disk_keeps_the_points(read: Read, tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     log = TensorBoardLog(tmp_path, iteration=0)
-    log.see(progress(1))
+    log.add_event(progress(1))
     monkeypatch.setattr("metatui.runs.storage.jsonl.os.pwrite", full)
     with pytest.raises(MetatuiError, match=r"tfevents.* cannot be written: no space left on device"):
         log.flush()

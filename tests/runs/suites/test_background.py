@@ -27,7 +27,7 @@ from metatui.runs.suites import (
     user,
     user_dir,
 )
-from metatui.runs.suites.status import comparable, words
+from metatui.runs.suites.status import comparable, describe_status
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.cli.test_suite import ENDLESS, TINY
@@ -70,19 +70,19 @@ def test_suite_in_the_background(tmp_path: Path, store: RunStore) -> None:
     monitor = SuiteMonitor(SuiteManifest(suite, store))
     before = monitor.read()
     assert [run.status for run in before.runs] == ["waiting", "waiting"]
-    assert (before.running, before.share, words(before)) == (False, 0.0, "0 of 2 runs finished")
+    assert (before.running, before.share, describe_status(before)) == (False, 0.0, "0 of 2 runs finished")
     background.start(suite, store)
     assert monitor.read().running
     with pytest.raises(BadInput, match="suite 'tiny' is being run by process"):
         background.start(suite, store)
     after = until(monitor, lambda now: not now.running)
     finished, failed = after.runs
-    assert (after.finished, after.share, after.whole) == (1, 0.5, False)
+    assert (after.finished, after.share, after.is_complete) == (1, 0.5, False)
     assert finished.test
     assert [folder.id for folder in comparable(suite.comparisons[0], after)] == [finished.folder and finished.folder.id]
     assert (failed.status, failed.folder) == ("failed", None)
     assert (failed.problem or "").startswith("compute.device is 'cuda:77'")
-    assert words(after) == "1 of 2 runs finished, 1 failed"
+    assert describe_status(after) == "1 of 2 runs finished, 1 failed"
 
 
 def test_stopping_saves_the_run(tmp_path: Path, store: RunStore) -> None:
@@ -94,7 +94,7 @@ def test_stopping_saves_the_run(tmp_path: Path, store: RunStore) -> None:
         running = until(monitor, lambda now: now.runs[0].status == "running" and now.runs[0].iteration > 0)
     finally:
         background.stop(manifest)
-    assert words(running) == "0 of 2 runs finished, 1 training"
+    assert describe_status(running) == "0 of 2 runs finished, 1 training"
     stopped = until(monitor, lambda now: not now.running)
     assert [run.status for run in stopped.runs] == ["interrupted", "waiting"]
     assert 0 < stopped.share < 1

@@ -27,14 +27,14 @@ async def test_changed_theme_equals_a_start_in_this_theme(make: Make, runs_dir: 
     for theme in (DARK, ANSI_DARK):
         app = make(theme=theme)
         async with app.run_test(size=SIZE) as pilot:
-            await app.settle()
+            await app.finish_start()
             for key in "123":
                 await pilot.press(key)
                 await pilot.pause()
                 expected[theme, key] = drawn(app)
     app = make(theme=DARK)
     async with app.run_test(size=SIZE) as pilot:
-        await app.settle()
+        await app.finish_start()
         for theme in (LIGHT, ANSI_DARK, ANSI_LIGHT, DARK):
             await pilot.press("ctrl+t")
             assert app.theme == theme

@@ -44,7 +44,7 @@ async def test_garbage_is_collected_after_the_start(make: Make, monkeypatch: pyt
     async with app.run_test():
         gc.disable()  # as the command line does
         frozen = gc.get_freeze_count()
-        await app.settle()
+        await app.finish_start()
         assert gc.isenabled()
         assert gc.get_threshold() == garbage.THRESHOLDS
         assert gc.get_freeze_count() > frozen, "existing objects are not collected"

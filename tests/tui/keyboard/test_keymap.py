@@ -126,7 +126,7 @@ async def test_messages_name_changed_keys(make: Make, runs_dir: Path) -> None:
         shown = " ".join(" ".join(segment.text for row in rows for segment in row).split())
         assert "Press ^E to follow the run, or X to stop it." in shown
         many = AppContext(tab="runs", row=True, marked=9)
-        assert BY_ID["compare_runs"].refuse(many).endswith("M unmarks a run.")
+        assert BY_ID["compare_runs"].refusal_reason(many).endswith("M unmarks a run.")
 
 
 async def test_changed_control_keys_work_in_text_fields(make: Make) -> None:

@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from metatui.learning.benchmark import rows
-from metatui.learning.benchmark.runner import Machine, Measured, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.runner import CellMeasurements, Machine, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.workloads import Cell, Workload, with_captured
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.benchmark import plot, screen, widgets
@@ -45,7 +45,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
     ms = {"sinusoid": 1.5, "images": 150.0}[work.task] * {"maml": 2.0, "fomaml": 1.2, "reptile": 1.0}[work.algorithm]
     ms *= work.inner_steps**0.7
     factor = FACTOR.get(cell.engine, 0.5) ** (1 if work.task == "sinusoid" else -0.2)
-    measured = Measured(ms * factor, int(3e6 * ms**0.8), int(2e7 * ms), 1_000_000)
+    measured = CellMeasurements(ms * factor, int(3e6 * ms**0.8), int(2e7 * ms), 1_000_000)
     return Measurement(cell, 25 if work.task == "sinusoid" else 4, MACHINE, None if error else measured, error)
 
 

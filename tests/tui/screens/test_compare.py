@@ -23,7 +23,7 @@ from metatui.runs.analysis.comparison.seed_groups import seed_groups
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.helper import Helper
-from metatui.tui.screens.compare.curves import View, adaptation, training
+from metatui.tui.screens.compare.curves import CurveOptions, adaptation, training
 from metatui.tui.screens.compare.pages import tables_page
 from metatui.tui.screens.compare.save_dialog import ExportScreen
 from metatui.tui.screens.compare.screen import CompareScreen
@@ -419,7 +419,7 @@ async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tm
         assert app.screen is dialog
         assert "Keys pressed in the meantime were ignored" in text_of(dialog, "#save-state")
         await pilot.press("t", "m")
-        assert screen.view == View(colours={})
+        assert screen.view == CurveOptions(colours={})
         await pilot.press("enter")
         await pilot.pause()
         assert results == [tmp_path / "made.md"]
@@ -449,7 +449,7 @@ def test_intervals_end_at_the_bottom_of_a_log_axis() -> None:
     first, *others = comparison.runs
     wide = replace(first, evaluation=replace(first.evaluation, loss=Curve((1.0,) * 6, (2.0,) * 6)))
     runs = (wide, *others)
-    chart = adaptation(replace(comparison, runs=runs, groups=seed_groups(runs)), View())
+    chart = adaptation(replace(comparison, runs=runs, groups=seed_groups(runs)), CurveOptions())
     lowest = min(y for series in chart.series for _, y in series.points if not math.isnan(y))
     losses = [run.evaluation.loss for run in others]
     lows = [mean - half for loss in losses for mean, half in zip(loss.mean, loss.ci95, strict=True)]
@@ -459,7 +459,7 @@ def test_intervals_end_at_the_bottom_of_a_log_axis() -> None:
 def test_untrained_runs_leave_the_chart_empty() -> None:
     comparison = compared()
     untrained = tuple(replace(run, training=None) for run in comparison.runs)
-    assert not any(series.points for series in training(replace(comparison, runs=untrained), View()).series)
+    assert not any(series.points for series in training(replace(comparison, runs=untrained), CurveOptions()).series)
 
 
 @pytest.mark.usefixtures("fake_helper")

@@ -15,7 +15,7 @@ from textual.widgets import Input
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
-from metatui.runs.analysis.explore import Explored, exploring
+from metatui.runs.analysis.explore import Explored, explore_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.prompt import AskScreen
@@ -251,7 +251,7 @@ def test_waves_stay_within_their_limits() -> None:
 def test_real_runs(runs_dir: Path) -> None:
     runs = [train(runs_dir, change(GLYPHS, {"algorithm.name": name})) for name in ("fomaml", "scratch")]
     before = {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()}
-    results = list(exploring(runs, task=5, steps=12, rate=2.0))
+    results = list(explore_stepwise(runs, task=5, steps=12, rate=2.0))
     assert [(each.number, len(each.view.loss)) for each in results] == [(0, 11), (1, 11), (0, 13), (1, 13)]
     assert results[0].view.loss == results[2].view.loss[:11]
     assert {each.label for each in results} == {"FOMAML", "scratch"}
@@ -259,7 +259,7 @@ def test_real_runs(runs_dir: Path) -> None:
     assert len({each.view.title for each in results}) == 1, "the same task for all"
     assert {each.checkpoint for each in results} == {"best"}
     assert [each.iteration for each in results[:2]] == [1, 0]
-    (validation,) = exploring(runs[:1], task=5, split="val", steps=1)
+    (validation,) = explore_stepwise(runs[:1], task=5, split="val", steps=1)
     assert validation.view.title != results[0].view.title
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 

@@ -120,7 +120,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         await pilot.pause()
         assert "does not contain these words" in shown(app)
         await pilot.press("f1")
-        app.work_tab.opened(has_run=True)
+        app.work_tab.set_run_open(has_run=True)
         for pane in get_args(Pane):
             app.work_tab.go_to(pane)
             await pilot.press("f1")
@@ -141,7 +141,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
     ],
 )  # fmt: skip
 def test_entries_that_are_named_after_the_words_come_first(words: str, entry: str) -> None:
-    found = HelpScreen([], AppContext()).found(words)
+    found = HelpScreen([], AppContext()).search(words)
     assert found[0].lines[0].columns[0].startswith(entry)
 
 

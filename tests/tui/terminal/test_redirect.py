@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metatui.tui.terminal.redirect import own_terminal
+from metatui.tui.terminal.redirect import redirect_output
 
 
 def terminal_is_gone() -> None:
@@ -28,7 +28,7 @@ def has_a_bug() -> None:
 )
 def test_failed_threads_are_logged_with_time_and_process(body: Callable[[], None], text: str, tmp_path: Path) -> None:
     before = threading.excepthook
-    with (tmp_path / "log").open("ab", buffering=0) as log, own_terminal(log):
+    with (tmp_path / "log").open("ab", buffering=0) as log, redirect_output(log):
         thread = threading.Thread(target=body, name="body")
         thread.start()
         thread.join()

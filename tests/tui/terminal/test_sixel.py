@@ -168,13 +168,13 @@ TWO = Picture(bytes([255, 0, 0, 0, 0, 255]), 1, 2, 2, 4)
 
 
 def marked(pictures: SixelPictures, picture: Picture = TWO) -> list[list[Segment]]:
-    return pictures.marked(picture, [[Segment("▀")] * picture.columns for _ in range(picture.rows)])
+    return pictures.mark_cells(picture, [[Segment("▀")] * picture.columns for _ in range(picture.rows)])
 
 
 def test_a_picture_is_drawn_over_its_cells() -> None:
     pictures = SixelPictures(5, 10)
     strips = [(7, 3 + y, Strip([Segment("ab"), *row])) for y, row in enumerate(marked(pictures))]
-    sent = pictures.drawn(strips, height=24)
+    sent = pictures.render(strips, height=24)
     assert pictures_in(sent) == [(3, 9, 20, 15)]  # half a row is left blank
     ((*_, data),) = SIXELS.findall(sent)
     assert decoded(data, 20, 15) == [[RED] * 10 + [BLUE] * 10] * 15
@@ -184,24 +184,24 @@ def test_the_blank_part_of_a_picture_has_the_colour_of_the_background() -> None:
     pictures = SixelPictures(5, 10)
     ground = Style(bgcolor=Color.from_rgb(0, 255, 0))
     strips = [(0, y, Strip(row).apply_style(ground)) for y, row in enumerate(marked(pictures))]
-    sent = pictures.drawn(strips, height=24)
+    sent = pictures.render(strips, height=24)
     assert pictures_in(sent) == [(0, 0, 20, 20)]
     ((*_, data),) = SIXELS.findall(sent)
     assert decoded(data, 20, 20) == [[RED] * 10 + [BLUE] * 10] * 15 + [[(0, 100, 0)] * 20] * 5
-    ((*_, data),) = SIXELS.findall(pictures.drawn(strips, 24, ColorSystem.STANDARD))
+    ((*_, data),) = SIXELS.findall(pictures.render(strips, 24, ColorSystem.STANDARD))
     assert decoded(data, 20, 20)[19] == [(0, 50, 0)] * 20  # the nearest of 16 colours
     own = [(0, y, Strip(row).apply_style(Style(bgcolor="default"))) for y, row in enumerate(marked(pictures))]
-    assert pictures_in(pictures.drawn(own, 24)) == [(0, 0, 20, 15)]  # the terminal's own background
+    assert pictures_in(pictures.render(own, 24)) == [(0, 0, 20, 15)]  # the terminal's own background
 
 
 def test_only_drawn_cells_are_covered() -> None:
     pictures = SixelPictures(5, 10)
     first, second = (Strip(row) for row in marked(pictures))
-    assert pictures_in(pictures.drawn([(0, 0, first.crop(1, 3))], 24)) == [(0, 0, 10, 10)]
+    assert pictures_in(pictures.render([(0, 0, first.crop(1, 3))], 24)) == [(0, 0, 10, 10)]
     right = [(0, 0, Strip([Segment("xy")])), (2, 0, first.crop(2)), (0, 1, second)]
-    assert pictures_in(pictures.drawn(right, 24)) == [(0, 2, 10, 15), (1, 0, 10, 5)]
+    assert pictures_in(pictures.render(right, 24)) == [(0, 2, 10, 15), (1, 0, 10, 5)]
     covered = [(0, 0, first.crop(0, 1)), (1, 0, Strip([Segment("xy")])), (3, 0, first.crop(3))]
-    sent = pictures.drawn(covered, 24)
+    sent = pictures.render(covered, 24)
     assert pictures_in(sent) == [(0, 0, 5, 10), (0, 3, 5, 10)]
     assert [decoded(data, 5, 10)[0][0] for *_, data in SIXELS.findall(sent)] == [RED, BLUE]
 
@@ -209,7 +209,7 @@ def test_only_drawn_cells_are_covered() -> None:
 def test_the_last_row_has_no_pictures() -> None:
     pictures = SixelPictures(5, 10)
     strips = [(0, 22 + y, Strip(row)) for y, row in enumerate(marked(pictures))]
-    assert pictures_in(pictures.drawn(strips, height=24)) == [(22, 0, 20, 10)]
+    assert pictures_in(pictures.render(strips, height=24)) == [(22, 0, 20, 10)]
 
 
 def test_photographs_are_marked_cells() -> None:

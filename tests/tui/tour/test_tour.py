@@ -155,7 +155,7 @@ async def test_the_tour_ignores_what_happens_after_its_last_step(make: Make) -> 
 async def test_first_start_offers_the_tour_once(
     sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metatui.tui.app.COMPLETE_AFTER", 0.01)
+    monkeypatch.setattr("metatui.tui.app.FINISH_START_AFTER", 0.01)
     paths.app_state_file().unlink()
     app = make_app(runs_dir=runs_dir, sessions=sessions)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -189,14 +189,14 @@ async def test_user_can_quit_before_the_tour_is_shown(
     paths.app_state_file().unlink()
     app = make_app(runs_dir=runs_dir, sessions=sessions, tour=tour)
     async with app.run_test(size=(80, 24)):
-        complete = app.complete
+        complete = app.create_tabs
 
         async def quit_meanwhile() -> None:
             await complete()
             app.exit(return_code=0)
 
-        monkeypatch.setattr(app, "complete", quit_meanwhile)
-        await app.settle()
+        monkeypatch.setattr(app, "create_tabs", quit_meanwhile)
+        await app.finish_start()
         await app.action_perform("tour")  # as if the key was pressed right after the one that quits
     assert app.return_code == 0
 

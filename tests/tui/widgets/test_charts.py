@@ -21,7 +21,7 @@ from metatui.tui.widgets.charts.axis import Axis, range_axis, value_axis
 from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
-from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, fitted_words, width_of
+from metatui.tui.widgets.charts.row_widget import Row, centred, truncate, truncate_words, width_of
 from metatui.tui.widgets.charts.sparkline import bars
 
 EDGES = [0.0, 1.0, -1.0, 1e300, -1e300, 1e-290, 2e-290, 1e-320, 1e308, math.nan, math.inf, -math.inf]
@@ -264,10 +264,10 @@ def test_the_longest_title_that_fits_is_shown() -> None:
 
 def test_texts_are_cut_between_words() -> None:
     cut = "after 10 inner steps"
-    assert [fitted_words(cut, width, "…") for width in (20, 15, 14, 9, 3)] == [
+    assert [truncate_words(cut, width, "…") for width in (20, 15, 14, 9, 3)] == [
         cut, "after 10 inner…", "after 10…", "after 10…", "af…",
     ]  # fmt: skip
-    assert fitted_words("training, after 1 step", 12, "…") == "training…"
+    assert truncate_words("training, after 1 step", 12, "…") == "training…"
 
 
 def test_a_long_legend_counts_hidden_entries() -> None:
@@ -371,7 +371,7 @@ def test_bars() -> None:
 def test_hostile_text_stays_in_place(words: str, width: int, height: int) -> None:
     line = theme().printable(words)
     assert line.isprintable()
-    assert cell_len(fitted(line, width, "…")) <= width
+    assert cell_len(truncate(line, width, "…")) <= width
     rows = centred(line, width, height, Style())
     assert [width_of(row) for row in rows] == [width] * height
 

@@ -98,7 +98,7 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
 async def test_the_whole_explanation_of_a_setting_is_visible(make: Callable[..., MetatuiApp]) -> None:
     app = make()
     async with app.run_test(size=SIZES[-1]) as pilot:
-        await app.settle()
+        await app.finish_start()
         hint, usual = app.form.hint, app.form.hint.size.height
         for path in sorted(FIELDS, key=lambda path: -len(explained(FIELDS[path])))[:3]:
             hint.update(explained(FIELDS[path]))
@@ -119,7 +119,7 @@ async def test_the_focused_field_is_visible_when_a_run_is_loaded(
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
-        await app.settle()
+        await app.finish_start()
         (await app.form.reveal("compute.engine")).control.focus()
         await pilot.pause()
         fields = app.form.query_one("#fields")
@@ -136,7 +136,7 @@ async def test_the_focused_field_is_visible_when_a_run_is_loaded(
 async def test_up_and_down_move_between_fields(make: Callable[..., MetatuiApp]) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
-        await app.settle()
+        await app.finish_start()
         await app.form.reveal("logging.tensorboard")
         await pilot.pause()
         controls = [widget for widget in app.screen.focus_chain if app.form in widget.ancestors]
@@ -162,8 +162,8 @@ async def test_up_and_down_move_between_fields(make: Callable[..., MetatuiApp]) 
 async def test_up_and_down_skip_locked_fields(make: Callable[..., MetatuiApp]) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
-        await app.settle()
-        app.form.hold(Settings())
+        await app.finish_start()
+        app.form.lock_for_run(Settings())
         app.form.focus_first()
         await pilot.press("down", "5", "up", "end", "left", "home", "6")
         await pilot.pause()

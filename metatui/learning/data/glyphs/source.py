@@ -16,7 +16,7 @@ from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.glyphs.renderer import drawings, length, point, sampled
 from metatui.learning.data.image_source import ImageSource
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 
 CLASSES = 2**32
 """Number of classes in each split."""
@@ -38,7 +38,7 @@ class GlyphSource(ImageSource):
         return CLASSES
 
     def class_name(self, split: Split, number: int) -> str:
-        return pronounceable(number)
+        return proquint(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         """Accept all values of `shots` and `queries`, because the number of drawings of a class is not limited."""
@@ -51,10 +51,10 @@ class GlyphSource(ImageSource):
         # The splits are disjoint: no number is in two splits, and `random.keys` maps distinct numbers to distinct keys.
         numbers = classes * len(SPLITS) + SPLITS.index(split)
         strokes, written = class_strokes(random.keys(0, "glyphs", numbers))
-        return moved(drawings(strokes, written, random.bits(keys, count)), self.device)
+        return to_device(drawings(strokes, written, random.bits(keys, count)), self.device)
 
 
-def pronounceable(number: int) -> str:
+def proquint(number: int) -> str:
     """Return a pronounceable name for a number below 2^32 (Wilkerson 2009, "A proposal for proquints")."""
     consonants, vowels = "bdfghjklmnprstvz", "aiou"
 

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metatui.learning.data.image_folder.images import Unusable, decoded, is_square
+from metatui.learning.data.image_folder.images import UnusableImageError, decode_image, is_square
 from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
 from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
@@ -90,7 +90,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
 
 def check_memory(listings: Sequence[Listing], *, size: int, rgb: bool) -> None:
     """Raise BadInput if the images of all `listings` together would take more than half of this machine's memory."""
-    count, limit = sum(len(listing.files) for listing in listings), largest()
+    count, limit = sum(len(listing.files) for listing in listings), max_decoded_bytes()
     required = count * (3 if rgb else 1) * size**2
     if required > limit:
         roots = " and ".join(quote(str(listing.root), 200) for listing in listings)
@@ -106,7 +106,7 @@ def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
     return paths.packed_folders_dir() / f"{key[:32]}.safetensors"
 
 
-def largest() -> int:
+def max_decoded_bytes() -> int:
     """Return the maximum number of bytes for decoded images: half of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
@@ -152,8 +152,8 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> tuple[dict[int,
         """
         try:
             data = _content(listing.root, files[number])
-            pixels[number] = decoded(data, size, rgb=channels == 3)
-        except Unusable as error:
+            pixels[number] = decode_image(data, size, rgb=channels == 3)
+        except UnusableImageError as error:
             return str(error), False
         return "", not is_square(data)
 
@@ -163,7 +163,7 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> tuple[dict[int,
     reported = time.monotonic()
     # Threads decode in parallel, because Pillow releases the global interpreter lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, usable_cores())) as pool:
-        warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
+        warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decode_image` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
             for number, (why, is_squeezed) in zip(chunk, pool.map(decode, chunk), strict=True):
@@ -178,12 +178,12 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> tuple[dict[int,
 
 def _content(root: Path, file: ImageFile) -> bytes:
     if file.size > _MAX_FILE:
-        raise Unusable(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
+        raise UnusableImageError(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
     try:
         with (root / file.path).open("rb") as opened:
             return opened.read(file.size)  # without a limit, a file that grows would be read to its end
     except OSError as error:
-        raise Unusable(f"cannot be read: {reason(error)}") from None
+        raise UnusableImageError(f"cannot be read: {reason(error)}") from None
 
 
 def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None:

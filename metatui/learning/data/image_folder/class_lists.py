@@ -16,7 +16,7 @@ from pathlib import Path
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 _MAX_LIST = 64 * 1024 * 1024
 """Maximum size of a class list, in bytes."""
@@ -134,7 +134,8 @@ def _csv_rows(text: str, whose: str) -> Iterator[tuple[int, str, str | None]]:
                 continue
             if len(row) != len(header):
                 raise BadInput(
-                    f"{whose} has {counted(len(row), 'value')} on line {reader.line_num:,}, but must have {len(header)}"
+                    f"{whose} has {format_count(len(row), 'value')} on line {reader.line_num:,}, but must have "
+                    f"{len(header)}"
                 )
             cells = dict(zip(header, map(str.strip, row), strict=True))
             yield reader.line_num, cells["label"], cells.get("filename")

@@ -36,11 +36,11 @@ _UPRIGHT = {
 """The transposition that turns an image upright, for each EXIF orientation of the image."""
 
 
-class Unusable(Exception):
+class UnusableImageError(Exception):
     """An image that cannot be used. The message completes a sentence that begins with the image's name."""
 
 
-def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
+def decode_image(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     """Decode a PNG or JPEG file to uint8 [3 or 1, size, size], in which white is 255.
 
     Both sides are resized to `size` with the Lanczos filter, so a non-square image is squeezed and not cropped (as Ravi
@@ -51,11 +51,11 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
         Unusable: if the file is damaged, truncated, too large, or of another type.
     """
     if not data:
-        raise Unusable("is empty")
+        raise UnusableImageError("is empty")
     try:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise Unusable(_too_large(f"{image.width:,}x{image.height:,}"))
+                raise UnusableImageError(_too_large(f"{image.width:,}x{image.height:,}"))
             image.draft(None, (_REDUCED * size, _REDUCED * size))
             with _one_large if image.width * image.height > _LARGE else nullcontext():
                 image.load()  # before EXIF is read, because damaged EXIF is ignored and damaged pixels are not
@@ -63,15 +63,15 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
                 square = _eight_bits(image, rgb=rgb).resize(
                     (size, size), Image.Resampling.LANCZOS, reducing_gap=float(_REDUCED)
                 )
-    except Unusable:
+    except UnusableImageError:
         raise
     except UnidentifiedImageError:
         known = data.startswith((b"\x89PNG", b"\xff\xd8\xff"))
-        raise Unusable("is damaged near its start" if known else "is not a PNG or JPEG image") from None
+        raise UnusableImageError("is damaged near its start" if known else "is not a PNG or JPEG image") from None
     except Image.DecompressionBombError:
-        raise Unusable(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
+        raise UnusableImageError(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
     except Exception as error:  # decoders raise many kinds of errors
-        raise Unusable(f"is damaged: {sanitize(str(error), limit=80)}") from None
+        raise UnusableImageError(f"is damaged: {sanitize(str(error), limit=80)}") from None
     pixels = np.asarray(square.transpose(turn) if turn is not None else square)
     return pixels.transpose(2, 0, 1) if rgb else pixels[np.newaxis]
 

@@ -16,7 +16,7 @@ from metatui.learning.data.image_folder.cache import check_memory
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.learning.data.image_folder.source import load_listing
 from metatui.learning.data.image_source import ImageSource
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 
 
 def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device | str) -> MixedSource:
@@ -98,7 +98,7 @@ class MixedSource(ImageSource):
             rows = (parts == part).nonzero()[:, 0]
             if len(rows):
                 numbers = classes[rows] - self._starts[split][part]
-                images[moved(rows, self.device)] = source.draw(split, numbers, keys[rows], count)
+                images[to_device(rows, self.device)] = source.draw(split, numbers, keys[rows], count)
         return images
 
     def _parts(self, split: Split, classes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import PackedSource, Splits
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 Shares = tuple[float, float]
 """Fractions of the classes that a random split uses for validation and for testing."""
@@ -208,7 +208,7 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
         remedies += [f"provide at least {_fewest_classes(ways, shares):,} class folders"]
         if settings.task.source == "folder":
             divided += f" according to folder.val_fraction = {val:g} and folder.test_fraction = {test:g}"
-            even, share = even_split(count, ways)
+            even, share = max_ways_of_split(count, ways)
             fractions = f"set folder.val_fraction and folder.test_fraction to {share:g}"
             if even > fewest:
                 remedies += [fractions if even == ways else f"use at most {even} ways and {fractions}"]
@@ -220,12 +220,12 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
     are = "is" if count == 1 else "are"
     sizes = ", ".join(f"{len(splits[split])} for {SPLIT_NAMES[split]}" for split in SPLITS[:-1])
     return (
-        f"the {counted(count, 'class')} of {quote(str(listing.root), 200)} {are} {divided} into {sizes} and "
+        f"the {format_count(count, 'class')} of {quote(str(listing.root), 200)} {are} {divided} into {sizes} and "
         f"{len(splits['test'])} for testing: {', or '.join(remedies)}"
     )
 
 
-def even_split(count: int, most: int) -> tuple[int, float]:
+def max_ways_of_split(count: int, most: int) -> tuple[int, float]:
     """Return the largest number of ways, at most `most`, that a random split of `count` classes allows.
 
     Returns:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metatui.learning.data.image_source import SIDE
-from metatui.learning.data.omniglot.files import decoded, part_drawings
+from metatui.learning.data.omniglot.files import decode_drawing, part_drawings
 from metatui.learning.data.omniglot.manifest import OMNIGLOT, Layout, characters
 from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.learning.data.pixel_cache import read_data_set, write_data_set
@@ -44,7 +44,7 @@ def pack(
     parts = [part_drawings(folder, part, alphabets) for part, alphabets in layout.items()]
     drawings = (drawing for part in parts for drawing in part)
     for done, (name, data) in enumerate(drawings, 1):
-        pixels[done - 1] = decoded(name, data)
+        pixels[done - 1] = decode_drawing(name, data)
         if progress and done % DRAWINGS == 0:
             progress(done, len(pixels))
     save(to or paths.omniglot_cache(), pixels.reshape(len(everyone), DRAWINGS, SIDE, SIDE), layout)

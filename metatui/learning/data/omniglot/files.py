@@ -51,7 +51,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     raise BadInput(f"{origin} must contain {part}.zip or the folder {part}, but contains neither")
 
 
-def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
+def decode_drawing(name: str, data: bytes) -> NDArray[np.uint8]:
     """Decode a published drawing to uint8 [SIDE, SIDE], in which ink is 255.
 
     The drawing is reduced with the Lanczos filter (Finn et al. 2017). It is first converted to grey, because Pillow
@@ -144,7 +144,7 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
         for number in range(1, count + 1)
     }
     for name in names:
-        if _is_litter(name):
+        if _is_macos_metadata(name):
             continue
         match = re.fullmatch(r"(.+)/[^/]+_(\d\d)\.png", name, re.ASCII)
         drawings, person = (expected.get(match[1]), int(match[2])) if match else (None, 0)
@@ -164,7 +164,7 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
     return [name for drawings in expected.values() for name in drawings]
 
 
-def _is_litter(name: str) -> bool:
+def _is_macos_metadata(name: str) -> bool:
     """Return whether the file `name` is a hidden file that macOS creates."""
     folder, _, file = name.rpartition("/")
     return folder.split("/")[0] == "__MACOSX" or file == ".DS_Store" or file.startswith("._")

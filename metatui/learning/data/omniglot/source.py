@@ -13,7 +13,7 @@ from metatui.learning.data.image_source import SIDE, ImageSource
 from metatui.learning.data.omniglot.cache import load
 from metatui.learning.data.omniglot.manifest import Character, characters, split_characters
 from metatui.learning.data.omniglot.splits import DRAWINGS
-from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.devices import to_device
 from metatui.utils.errors import BadInput
 
 _TURNED = ("", " ↻90", " ↻180", " ↻270")
@@ -83,6 +83,6 @@ class OmniglotSource(ImageSource):
         position, turns = classes // self.turns, classes % self.turns
         first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
-        images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
+        images = self._images.index_select(0, to_device(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
         # A multiplication, because devices round a division by 255 differently.
         return images.to(torch.float32).mul_(1 / 255)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.utils.errors import BadInput, Problem, SettingsError, class_and_message, quote
 from metatui.utils.files import read_bounded
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
@@ -315,7 +315,7 @@ def _read_csv(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
     """Return a description of the error in an invalid row. The columns at the indices `places` must contain numbers."""
     if len(row) != len(header):
-        return f"the row has {counted(len(row), 'value')}, but the header names {len(header):,} columns"
+        return f"the row has {format_count(len(row), 'value')}, but the header names {len(header):,} columns"
     place = next(place for place in places if not _is_number(row[place]))
     value = quote(row[place]) if row[place].strip() else "empty"
     hint = ", with a decimal point" if "," in row[place] else ""

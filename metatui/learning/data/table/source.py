@@ -19,12 +19,12 @@ from metatui.config.settings import Settings
 from metatui.events import Pool
 from metatui.learning.data.data_set import SPLIT_NAMES, shots_of_splits
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
-from metatui.learning.data.image_source import shuffled
+from metatui.learning.data.image_source import permutation_prefix
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
 from metatui.learning.data.schema import DataSchema, Standardisation
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
@@ -127,7 +127,7 @@ class TableSource(TaskSource):
         chunk = max(1, _SHUFFLED // int(counts.max()))
         order = torch.cat(
             [
-                shuffled(part, queries + shots, among)
+                permutation_prefix(part, queries + shots, among)
                 for part, among in zip(torch.split(key, chunk), torch.split(counts, chunk), strict=True)
             ]
         )
@@ -233,7 +233,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     if table.splits is None:
         if len(everything) < len(SPLITS):
             raise BadInput(
-                f"{table.name} has {counted(len(everything), 'task')} in column "
+                f"{table.name} has {format_count(len(everything), 'task')} in column "
                 f"{quote(options.task_column)}, but must have at least {len(SPLITS)}, to train, validate and test on "
                 "different tasks"
             )

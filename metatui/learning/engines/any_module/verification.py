@@ -26,7 +26,7 @@ from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
+from metatui.learning.engines.autograd import AutogradEngine, copy_model, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.engines.second_order import GradientResult
@@ -100,7 +100,7 @@ def verdict(
 
 def engine_for(name: EngineName, model: nn.Module, loss_fn: LossFn, second_order: SecondOrder = "auto") -> Engine:
     """Create the engine called `name` for a copy of `model`."""
-    return make_engine(name, _without_averages(copied(model)), as_loss(loss_fn), second_order=second_order)
+    return make_engine(name, _without_averages(copy_model(model)), as_loss(loss_fn), second_order=second_order)
 
 
 def _verified(
@@ -121,7 +121,7 @@ def _verified(
         warnings.simplefilter("ignore")
         before = _rng_state(gpus)
         try:
-            double, loss = copied(model).double(), _double(loss_fn)
+            double, loss = copy_model(model).double(), _double(loss_fn)
             remembered = _loss_state(loss)
             tasks = _plain(double, loss, few, inner, first_order)
         except Exception as error:

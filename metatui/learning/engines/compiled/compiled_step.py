@@ -18,7 +18,7 @@ from metatui.learning.engines.batched import fused_forward
 from metatui.learning.engines.compiled.aot_package import CompileFailed, Run, compile_to, load, path_of
 from metatui.learning.engines.compiled.step_functions import Function, StepSpec, maml, reptile
 from metatui.learning.optim.flat_params import FlatParams
-from metatui.learning.optim.outer import Diverged, OuterAdam
+from metatui.learning.optim.outer import DivergedError, OuterAdam
 
 AGREEMENT = 1e-4
 """Largest accepted error of a compiled update, relative to the update of the eager meta-step. Errors are typically
@@ -85,9 +85,9 @@ class GraphedStep:
         tasks = len(episodes)
         meta_loss, support_loss = sum(losses[:tasks]) / tasks, sum(losses[tasks:]) / tasks
         if not math.isfinite(meta_loss):
-            raise Diverged("meta-loss")
+            raise DivergedError("meta-loss")
         if not math.isfinite(norm):
-            raise Diverged("gradient")
+            raise DivergedError("gradient")
         if self.outer is not None:
             self.outer.count()
         return meta_loss, support_loss, norm

@@ -21,7 +21,7 @@ from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
-from metatui.learning.engines.compiled.step_functions import adam_update, guarded
+from metatui.learning.engines.compiled.step_functions import adam_update, copy_if_finite
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.nn.layers import drop_blocks
 from metatui.learning.optim.flat_params import FlatParams
@@ -261,7 +261,7 @@ class CapturedStep:
         state = (self._flat.vector, *self._outer.moments)
         new = adam_update(*state, gradient, norm, self._rates, betas=self._outer.betas, epsilon=self._outer.epsilon)
         self._finite.logical_and_(torch.isfinite(norm) & torch.isfinite(result.loss).all())
-        guarded(state, new, self._finite)
+        copy_if_finite(state, new, self._finite)
         labels = not episodes.query_y.is_floating_point()
         hits = accuracy(result.outputs, episodes.query_y).mean() if labels else torch.zeros_like(norm)
         metrics.copy_(torch.stack([t.double() for t in (result.loss.mean(), hits, result.support_loss.mean(), norm)]))

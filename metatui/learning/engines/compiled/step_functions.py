@@ -96,7 +96,7 @@ def adam_update(
     return theta, mean, square
 
 
-def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
+def copy_if_finite(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
     """Write `new` into `state` if the scalar tensor `fine` is true."""
     for kept, value in zip(state, new, strict=True):
         kept.copy_(torch.where(fine, value, kept))
@@ -125,7 +125,7 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
         norm = length(gradient)
         state = (theta, mean, square)
         new = adam_update(*state, gradient, norm, rates, betas=betas, epsilon=epsilon)
-        guarded(state, new, torch.isfinite(norm) & torch.isfinite(losses).all())
+        copy_if_finite(state, new, torch.isfinite(norm) & torch.isfinite(losses).all())
         return torch.cat([losses, before, norm.unsqueeze(0)])
 
     return meta_step
@@ -146,7 +146,7 @@ def reptile(parts: StepSpec) -> Function:
         reached = torch.cat([stack[name].flatten(1) for name in parts.flat.shapes], dim=1)
         change = reached.mean(0) - theta
         norm = length(change)
-        guarded((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
+        copy_if_finite((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
         return torch.cat([losses, before, norm.unsqueeze(0)])
 
     return meta_step

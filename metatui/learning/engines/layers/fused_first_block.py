@@ -63,7 +63,7 @@ class _ThinBlock(Function):
             means.append(mean)
             variances.append(variance)
             counts.append(y.numel() // y.shape[1])
-        mean, variance = _together(torch.stack(means), torch.stack(variances), counts)
+        mean, variance = _combine_moments(torch.stack(means), torch.stack(variances), counts)
         inv_std = torch.rsqrt(variance + eps)
         scale = gamma * inv_std
         shift = beta - scale * mean
@@ -105,7 +105,7 @@ def _parts(x: Tensor, weight: Tensor) -> Iterator[Tensor]:
     yield from torch.split(x, max(1, AT_ONCE // (len(weight) * x.shape[-2] * x.shape[-1])))
 
 
-def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+def _combine_moments(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     """Combine means and variances of parts [parts, D] into those of all values [D] (Chan, Golub and LeVeque 1983)."""
     weights = torch.tensor(counts, dtype=means.dtype).unsqueeze(1) / sum(counts)
     mean = (weights * means).sum(0)

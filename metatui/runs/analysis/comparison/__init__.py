@@ -1,11 +1,11 @@
 """Comparison of runs on identical held-out tasks.
 
-`compare` runs a comparison in one call, and `comparing` runs it step by step for interfaces that show progress. Both
-return a `Comparison`. The command line, the app and reports show its contents. Importing this package does not import
-torch.
+`compare` runs a comparison in one call, and `compare_stepwise` runs it step by step for interfaces that show progress.
+Both return a `Comparison`. The command line, the app and reports show its contents. Importing this package does not
+import torch.
 """
 
-from metatui.runs.analysis.comparison.compare_runs import compare, comparing
+from metatui.runs.analysis.comparison.compare_runs import compare, compare_stepwise
 from metatui.runs.analysis.comparison.values import (
     Comparing,
     Comparison,
@@ -43,5 +43,5 @@ __all__ = [
     "TrainingCurve",
     "ValidationCurve",
     "compare",
-    "comparing",
+    "compare_stepwise",
 ]

@@ -81,7 +81,7 @@ def compare(
     """
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
-    work_steps = comparing(
+    work_steps = compare_stepwise(
         folders,
         split=split,
         tasks=tasks,
@@ -103,7 +103,7 @@ def compare(
                 on_progress(progress)
 
 
-def comparing(
+def compare_stepwise(
     runs: Sequence[RunFolder],
     *,
     split: str = "test",

@@ -11,8 +11,8 @@ from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGroup
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.formatting import change_text, headline
-from metatui.utils.numbers import diverged, interval
-from metatui.utils.text import counted
+from metatui.utils.numbers import format_diverged, interval
+from metatui.utils.text import format_count
 
 MOST_CHANGES = 10
 """Maximum number of setting changes during a run's training that are listed with its results."""
@@ -34,7 +34,7 @@ def result(metric: Metric, evaluation: Evaluation) -> str:
     """Format the metric after the last inner step, and the number of diverged tasks, if any."""
     if not evaluation.diverged:
         return amount(metric, *evaluation.final)
-    lost = diverged(evaluation.diverged, evaluation.tasks)
+    lost = format_diverged(evaluation.diverged, evaluation.tasks)
     return f"{amount(metric, *evaluation.final)}, {lost}" if evaluation.is_finite else lost
 
 
@@ -66,7 +66,7 @@ def protocol_words(comparison: Comparison) -> str:
     ways = sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
     kind = f"{'- and '.join(map(str, ways))}-way " if ways else ""
     parts = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
-    parts.append(f"{counted(protocol.queries, 'query')}{' per class' if ways else ''}")
+    parts.append(f"{format_count(protocol.queries, 'query')}{' per class' if ways else ''}")
     parts.append(inner_steps(comparison))
     if protocol.batch_norm:
         parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
@@ -79,7 +79,7 @@ def inner_steps(comparison: Comparison) -> str:
     """Describe the inner steps of the runs: `3 inner steps`, `each run's own inner steps (3 for A, 20 for B)`."""
     made = comparison.last_steps
     if len(set(made)) == 1 or not comparison.protocol.own_steps:
-        return counted(comparison.protocol.steps, "inner step")
+        return format_count(comparison.protocol.steps, "inner step")
     return f"each run's own inner steps ({values_of([run.label for run in comparison.runs], list(map(str, made)))})"
 
 
@@ -87,7 +87,7 @@ def after_steps(comparison: Comparison) -> str:
     """Return the end of a title, such as `after 3 inner steps` or `after each run's own inner steps`."""
     protocol = comparison.protocol
     own = protocol.own_steps and len(set(comparison.last_steps)) > 1
-    return "after each run's own inner steps" if own else f"after {counted(protocol.steps, 'inner step')}"
+    return "after each run's own inner steps" if own else f"after {format_count(protocol.steps, 'inner step')}"
 
 
 def target_words(comparison: Comparison) -> str | None:
@@ -129,7 +129,7 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
             before = f" (the evaluated parameters are older, from meta-step {measured:,})" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
         if (rest := len(changes) - MOST_CHANGES) > 0:
-            sentences.append(f"{run.label}: {counted(rest, 'more setting change')} (see its journal)")
+            sentences.append(f"{run.label}: {format_count(rest, 'more setting change')} (see its journal)")
     return tuple(sentences)
 
 
@@ -137,7 +137,7 @@ def results_over_seeds(comparison: Comparison) -> tuple[str, ...]:
     """Return the result of each group with several seeds as a sentence without a full stop."""
     return tuple(
         f"{group.name}: mean {comparison.metric} {group_result(comparison.metric, group)} over the seeds, "
-        f"all on the same {counted(comparison.protocol.tasks, 'task')} (95 % interval over the seeds alone, SD "
+        f"all on the same {format_count(comparison.protocol.tasks, 'task')} (95 % interval over the seeds alone, SD "
         f"{deviation(comparison.metric, group.over_seeds(comparison.metric).deviation[-1])})"
         for group in comparison.repeated
     )
@@ -170,7 +170,7 @@ def note_on_seeds(comparison: Comparison) -> str | None:
 
     The result is None if there are no paired tests, or if there are also tests over seeds.
     """
-    if not any(pair.test.most_are_there for pair in comparison.pairs) or comparison.seeds:
+    if not any(pair.test.most_are_finite for pair in comparison.pairs) or comparison.seeds:
         return None
     return (
         "The tests are paired t-tests over tasks, which compare the trained models. To compare the settings of the "

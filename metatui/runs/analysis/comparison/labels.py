@@ -10,7 +10,7 @@ from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.text import counted, sanitize
+from metatui.utils.text import format_count, sanitize
 
 MOST_SETTINGS = 3
 """Maximum number of settings in a label, enough for a grid of two settings and the seed."""
@@ -87,7 +87,7 @@ def measured_in(runs: Sequence[Settings]) -> tuple[list[str], list[str]]:
             ", ".join(
                 [
                     *([f"{shot}-shot"] if has_shots else []),
-                    *([counted(step, "step")] if has_steps and step is not None else []),
+                    *([format_count(step, "step")] if has_steps and step is not None else []),
                 ]
             )
             for shot, step in zip(shots, steps, strict=True)
@@ -106,9 +106,9 @@ def values_of(labels: Sequence[str], values: Sequence[str]) -> str:
     runs_with: dict[str, list[str]] = {}
     for label, value in zip(labels, values, strict=True):
         runs_with.setdefault(value, []).append(label)
-    return ", ".join(f"{sanitize(value)} for {listed(names)}" for value, names in runs_with.items())
+    return ", ".join(f"{sanitize(value)} for {join_names(names)}" for value, names in runs_with.items())
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Join names: `A`, `A and B`, `A, B and C`."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -14,7 +14,7 @@ from metatui.runs.analysis.comparison.formatting import points, probability
 from metatui.runs.analysis.comparison.seed_groups import apart_from_seed, seed_groups
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedPair
 from metatui.utils.numbers import interval
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats
@@ -35,9 +35,9 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
         if runs[i].same_tasks == runs[j].same_tasks and (seeds[i] == seeds[j] or others[i] != others[j])
     ]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
-    p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
+    p = holm([test.deciding_p if test.most_are_finite else math.nan for test in tests])
     family = sum(not math.isnan(each) for each in p)
-    ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
+    ranks = holm([test.wilcoxon_p if test.most_are_finite else math.nan for test in tests])
     tested = (
         Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family, verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
@@ -112,7 +112,7 @@ def pair_verdict(pair: Pair) -> str:
     if test.left_out:
         # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
-        if not test.most_are_there:
+        if not test.most_are_finite:
             return f"{lost}: too few tasks remain to compare the runs"
         tasks, lost, both = f"on the other {test.tasks:,} tasks{after}", f"{lost}; ", "between them"
     elif test.tasks < 2:
@@ -176,8 +176,8 @@ def _inner_steps(a: RunResult, b: RunResult) -> str:
         return ""
     made = a.evaluation.steps[-1], b.evaluation.steps[-1]
     if made[0] != made[1]:
-        return f", after {made[0]} and {counted(made[1], 'inner step')}"
-    return f", both after {counted(made[0], 'inner step')} (their settings are {own[0]} and {own[1]})"
+        return f", after {made[0]} and {format_count(made[1], 'inner step')}"
+    return f", both after {format_count(made[0], 'inner step')} (their settings are {own[0]} and {own[1]})"
 
 
 def _corrected(p: float, name: str, family: int, of: str) -> str:

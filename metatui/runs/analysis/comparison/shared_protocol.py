@@ -10,12 +10,12 @@ from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
 from metatui.learning.data.data_set import caveat
 from metatui.runs.analysis.comparison.formatting import seconds
-from metatui.runs.analysis.comparison.labels import listed, values_of
+from metatui.runs.analysis.comparison.labels import join_names, values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult, Steps
 from metatui.runs.storage.journal import ended_early
 from metatui.utils.errors import BadInput
-from metatui.utils.numbers import diverged
-from metatui.utils.text import counted
+from metatui.utils.numbers import format_diverged
+from metatui.utils.text import format_count
 
 DATA = ("task.source", "task.folder")
 """Settings that must be the same for all runs, in addition to the options of the data set.
@@ -174,16 +174,16 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
     caveats = [caveat(run.evaluation) for run in runs]
     for text in dict.fromkeys(filter(None, caveats)):
         concerned = [run.label for run, own in zip(runs, caveats, strict=True) if own == text]
-        yield text if len(concerned) == len(runs) else f"{text} ({listed(concerned)})"
+        yield text if len(concerned) == len(runs) else f"{text} ({join_names(concerned)})"
     for run in runs:
         if run.lost_metrics:
             yield f"{run.label} {run.lost_metrics}"
     for run in runs:
         if run.diverged:
-            made, rate = counted(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr
+            made, rate = format_count(run.evaluation.steps[-1], "inner step"), run.evaluation.inner_lr
             inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
             yield (
-                f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"
+                f"{format_diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({made}"
                 f"{inner_lr}): means, intervals and tests exclude these tasks"
             )
     for run in runs:

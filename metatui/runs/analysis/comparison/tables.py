@@ -45,7 +45,7 @@ class TextTable:
 
 def tables(comparison: Comparison) -> list[TextTable]:
     """Return all tables of a comparison, except those that would be empty."""
-    makers = (groups, results, differing_settings, adaptation, seed_tests, paired, costs, to_target)
+    makers = (groups, results, differing_settings, adaptation, seed_tests, paired_tests_table, costs, to_target)
     return [table for make in makers if (table := make(comparison)) is not None]
 
 
@@ -188,7 +188,7 @@ def seed_tests(comparison: Comparison) -> TextTable | None:
     return TextTable("Pairs of settings, across seeds", headings, rows, names=2)
 
 
-def paired(comparison: Comparison) -> TextTable | None:
+def paired_tests_table(comparison: Comparison) -> TextTable | None:
     """Create a table of the paired tests; return None if no two runs were evaluated on the same tasks."""
     if not comparison.pairs:
         return None
@@ -199,7 +199,7 @@ def paired(comparison: Comparison) -> TextTable | None:
             pair.a.label,
             pair.b.label,
             *([f"{pair.test.tasks:,}"] if counted else []),
-            *(_tested(pair) if pair.test.most_are_there else [NONE] * 5),
+            *(_tested(pair) if pair.test.most_are_finite else [NONE] * 5),
         )
         for pair in comparison.pairs
     )

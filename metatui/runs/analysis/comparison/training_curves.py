@@ -20,7 +20,7 @@ from metatui.runs.analysis.comparison.values import (
     TrainingCurve,
     ValidationCurve,
 )
-from metatui.runs.storage.commands import replay_log
+from metatui.runs.storage.commands import merge_commands
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder, lost_after
 from metatui.utils.smoothing import DECAYS, span_of
@@ -100,7 +100,7 @@ def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
     settings = run.settings()
     values: dict[str, Scalar] = {}
     changes = []
-    for item in replay_log(run.changes(), run.journal()):
+    for item in merge_commands(run.changes(), run.journal()):
         if item.made and isinstance(change := item.planned, PlannedChange):
             old = values.get(change.path, settings.value(change.path))
             values[change.path] = change.value

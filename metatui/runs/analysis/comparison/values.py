@@ -360,7 +360,7 @@ class Comparison:
         verdicts: list[str] = []
         lost: dict[RunResult, str] = {}
         for pair in self.deciding:
-            untested = () if isinstance(pair, SeedPair) or pair.test.most_are_there else (pair.a, pair.b)
+            untested = () if isinstance(pair, SeedPair) or pair.test.most_are_finite else (pair.a, pair.b)
             mostly_lost = [run for run in untested if 2 * run.diverged >= run.evaluation.tasks]
             for run in mostly_lost:
                 count = f"{run.diverged:,} of the same {run.evaluation.tasks:,} tasks"

@@ -21,7 +21,7 @@ from metatui.runs.analysis.comparison.formatting import (
     note_on_seeds,
     protocol_words,
 )
-from metatui.runs.analysis.comparison.labels import algorithm_title, listed
+from metatui.runs.analysis.comparison.labels import algorithm_title, join_names
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.figures import Panel
@@ -29,7 +29,7 @@ from metatui.runs.formatting import detail, entry_message, with_unit
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ class Report:
 
 def report(comparison: Comparison) -> Report:
     """Return the full report on a comparison of one or more runs."""
-    algorithms = listed(list(dict.fromkeys(algorithm_title(run.settings) for run in comparison.runs)))
+    algorithms = join_names(list(dict.fromkeys(algorithm_title(run.settings) for run in comparison.runs)))
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
@@ -93,7 +93,9 @@ def report(comparison: Comparison) -> Report:
             _present(tables.validations(comparison), tables.to_target(comparison)),
         ),
         Section("Costs", _present(figures.step_time(comparison)), (tables.costs(comparison),)),
-        Section("Pairs", (), _present(tables.seed_tests(comparison), tables.paired(comparison)), other_pairs),
+        Section(
+            "Pairs", (), _present(tables.seed_tests(comparison), tables.paired_tests_table(comparison)), other_pairs
+        ),
         Section("Protocol", (), (_protocol(comparison),)),
         Section("Settings", (), tuple(_settings(comparison))),
         Section("Environment", (), (_environment(comparison),)),
@@ -227,7 +229,7 @@ def _journal(comparison: Comparison) -> TextTable | None:
             (run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MOST_EVENTS]
         ]
         if (rest := len(messages) - MOST_EVENTS) > 0:
-            rows.append((run.label, NONE, NONE, f"and {counted(rest, 'more event')}"))
+            rows.append((run.label, NONE, NONE, f"and {format_count(rest, 'more event')}"))
     return TextTable("Events", ("run", "time", "meta-step", "event"), tuple(rows), names=4) if rows else None
 
 

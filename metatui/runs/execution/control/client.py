@@ -29,10 +29,10 @@ OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
 
 GLANCE_SECONDS = 0.5
-"""Maximum number of seconds that `glance` waits for each message from a process."""
+"""Maximum number of seconds that `query_activity` waits for each message from a process."""
 
 
-class NotListening(BadInput):
+class NotListeningError(BadInput):
     """Raised if the process of a run accepts no connections, because it has not begun training or has no socket."""
 
 
@@ -49,7 +49,7 @@ def stop_run(run: RunFolder) -> LiveRun | None:
     """
     try:
         live = LiveRun.attach(run)
-    except NotListening as error:
+    except NotListeningError as error:
         pid = other_process(run.lock_path)
         if pid is None:
             raise
@@ -70,7 +70,7 @@ def stop_run(run: RunFolder) -> LiveRun | None:
     return live
 
 
-def has_ended(run: RunFolder, seconds: float) -> bool:
+def wait_until_ended(run: RunFolder, seconds: float) -> bool:
     """Wait at most `seconds` for the process of a run to release its lock; return whether the lock was released."""
     until = time.monotonic() + seconds
     while run.is_live():
@@ -80,7 +80,7 @@ def has_ended(run: RunFolder, seconds: float) -> bool:
     return True
 
 
-def glance(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
+def query_activity(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
     """Return the phase of a live run and the progress of its current validation or test.
 
     Each is None if there is none, or if the process does not answer. Unlike `LiveRun.attach`, this function does not
@@ -103,7 +103,7 @@ def activity_of(run: RunSummary) -> str:
     """
     if run.status != "running":
         return run.activity
-    phase, now = glance(run.run)
+    phase, now = query_activity(run.run)
     if phase == "paused":
         return "waiting until its data can be written"
     if not run.activity or now is None:
@@ -151,7 +151,7 @@ class LiveRun:
             BadInput: if the run is not live (no process trains it), or its process cannot be reached.
         """
         if not run.is_live():
-            raise run.not_live()
+            raise run.not_live_error()
         channel = None
         try:
             channel = Channel(connect(run, timeout=ANSWER_SECONDS))
@@ -162,7 +162,7 @@ class LiveRun:
             why = reason(error) if isinstance(error, OSError) else str(error)
             trainer = holder(run.lock_path)
             absent = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            raise (NotListening if absent else BadInput)(
+            raise (NotListeningError if absent else BadInput)(
                 f"run {quote(run.id)} is being trained by {trainer}, which cannot be reached from here: {why}"
             ) from None
 
@@ -202,7 +202,7 @@ class LiveRun:
                 yield event
             if self._closed:
                 return
-            is_live = not has_ended(self.run, OVER_SECONDS)
+            is_live = not wait_until_ended(self.run, OVER_SECONDS)
             if not isinstance(last, Finished | Failed):
                 yield self._ending(is_live)
         finally:

@@ -16,7 +16,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import name_of
 from metatui.utils import paths
 from metatui.utils.child_process import ChildProcess, Message, describe_exit
-from metatui.utils.errors import MetatuiError, from_description, quote
+from metatui.utils.errors import MetatuiError, error_from_dict, quote
 from metatui.utils.logs import open_log
 from metatui.utils.progress import packing, stages
 
@@ -140,7 +140,7 @@ def _answer(child: ChildProcess) -> str:
         raise ConnectionResetError
     if "dir" in answer:
         return str(answer["dir"])
-    raise from_description(answer)
+    raise error_from_dict(answer)
 
 
 def _report(progress: Message) -> None:

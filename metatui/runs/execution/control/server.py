@@ -304,11 +304,11 @@ class ControlServer:
             self._wake.clear()
             if self._urgent or loop.time() >= due:
                 self._urgent = False
-                self._spread()
+                self._broadcast()
                 due = loop.time() + EVERY_SECONDS
         if self._listener:
             loop.remove_reader(self._listener)
-        self._spread()
+        self._broadcast()
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 await asyncio.gather(*(viewer.finish() for viewer in self._viewers))
@@ -344,7 +344,7 @@ class ControlServer:
             self._viewers.remove(viewer)
             self._listening = bool(self._viewers)
 
-    def _spread(self) -> None:
+    def _broadcast(self) -> None:
         if events := [self._news.popleft() for _ in range(len(self._news))]:
             batch = Batch(events)
             for viewer in self._viewers:

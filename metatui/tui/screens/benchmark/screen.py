@@ -20,7 +20,7 @@ from metatui.tui.helper import Reply, Returned, Yielded
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 NICENESS = 10
 """Niceness of the benchmark processes, which lets the app and other programs take precedence."""
@@ -37,7 +37,7 @@ def question() -> str:
     minutes = math.ceil(count * SECONDS / 60)
     return (
         f"Measure the speed of every engine? There are {count} measurements, which take at least "
-        f"{counted(minutes, 'minute')}, and longer on a slow or busy machine. Escape stops them."
+        f"{format_count(minutes, 'minute')}, and longer on a slow or busy machine. Escape stops them."
     )
 
 

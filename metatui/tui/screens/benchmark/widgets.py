@@ -13,7 +13,7 @@ from textual.widgets import DataTable, Static
 
 from metatui.learning.benchmark import rows
 from metatui.learning.benchmark.runner import Measurement
-from metatui.learning.benchmark.workloads import ENGINES, Cell, described
+from metatui.learning.benchmark.workloads import ENGINES, Cell, describe_task
 from metatui.tui.colors import palette
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS
@@ -174,7 +174,7 @@ class BenchmarkChart(Static):
         self._measurements: Sequence[Measurement] = ()
 
     def show(self, task: str, measurements: Sequence[Measurement]) -> None:
-        self.border_title = shown_in(self, f" {task}: {described(task)} ")
+        self.border_title = shown_in(self, f" {task}: {describe_task(task)} ")
         self._measurements = measurements
         self._draw()
 

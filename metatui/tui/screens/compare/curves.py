@@ -17,7 +17,7 @@ from metatui.runs.formatting import split_name
 from metatui.tui.colors import palette
 from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 R = TypeVar("R", bound=RecordedRun)
 
@@ -36,7 +36,7 @@ MOST_BANDS: Final = 4
 
 
 @dataclass(frozen=True)
-class View:
+class CurveOptions:
     """Display options of the curves. Each key changes one option."""
 
     axis: Axis = "iterations"
@@ -52,20 +52,20 @@ class View:
     colours: Mapping[str, str] = field(default_factory=dict)
     """Palette name of each run's colour, keyed by the name of the run. A group has the colour of its first run."""
 
-    def next_axis(self) -> View:
+    def next_axis(self) -> CurveOptions:
         axes = list(AXES)
         return replace(self, axis=axes[(axes.index(self.axis) + 1) % len(axes)])
 
-    def next_smoothing(self) -> View:
+    def next_smoothing(self) -> CurveOptions:
         return replace(self, smoothing=(self.smoothing + 1) % (1 + len(DECAYS)))
 
-    def next_curves(self) -> View:
+    def next_curves(self) -> CurveOptions:
         return replace(self, curves=CURVES[(CURVES.index(self.curves) + 1) % len(CURVES)])
 
-    def toggle_log(self) -> View:
+    def toggle_log(self) -> CurveOptions:
         return replace(self, log=not self.log)
 
-    def next_metric(self) -> View:
+    def next_metric(self) -> CurveOptions:
         """Return a view that shows the other metric, accuracy or loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
@@ -83,7 +83,7 @@ class RunGroup(Generic[R]):
     runs: Sequence[R]
 
 
-def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
+def run_groups(runs: Sequence[R], view: CurveOptions) -> list[RunGroup[R]]:
     """Group the runs that differ only in their seed, because a suite can have more runs than there are colours."""
     coloured: list[RunGroup[R]] = []
     for label, alike in by_seed(runs):
@@ -95,13 +95,13 @@ def run_groups(runs: Sequence[R], view: View) -> list[RunGroup[R]]:
     return coloured
 
 
-def run_colours(comparison: Comparison, view: View) -> list[str]:
+def run_colours(comparison: Comparison, view: CurveOptions) -> list[str]:
     """Return the colour of each run's group."""
     colours = {run: group.colour for group in run_groups(comparison.runs, view) for run in group.runs}
     return [colours[run] for run in comparison.runs]
 
 
-def training(comparison: Comparison | Recorded, view: View) -> ChartData:
+def training(comparison: Comparison | Recorded, view: CurveOptions) -> ChartData:
     """Return a chart of the training curves (lines), of the validations (points), or of both.
 
     A ring marks the best validation of each run. The chart has marks at live changes and at values that are not finite.
@@ -127,7 +127,7 @@ def training(comparison: Comparison | Recorded, view: View) -> ChartData:
             if lines:
                 curve, smooth = run.training, _smoothed(run.training, view)
                 if curve and smooth:
-                    span = f"over {counted(curve.span, 'meta-step')}"
+                    span = f"over {format_count(curve.span, 'meta-step')}"
                     spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else span)
                 values = _values(smooth, accuracy)
                 x: Sequence[float] = getattr(curve, view.axis) if curve else ()
@@ -190,7 +190,7 @@ def _all_alike(measured: Sequence[str]) -> str:
     return f", {measured[0]}" if "shot" in measured[0] else f" after {measured[0]}"
 
 
-def _smoothed(curve: TrainingCurve | None, view: View) -> TrainingCurve | Averages | None:
+def _smoothed(curve: TrainingCurve | None, view: CurveOptions) -> TrainingCurve | Averages | None:
     return curve.averages[view.smoothing - 1] if curve and view.smoothing and curve.averages else curve
 
 
@@ -200,7 +200,7 @@ def _values(curve: TrainingCurve | Averages | None, accuracy: bool) -> Sequence[
     return [100 * value for value in curve.accuracy or ()] if accuracy else curve.meta_loss
 
 
-def adaptation(comparison: Comparison, view: View) -> ChartData:
+def adaptation(comparison: Comparison, view: CurveOptions) -> ChartData:
     """Return a chart of the metric against the inner step, with 95 % intervals as bands if they would not hide curves.
 
     Runs that differ only in the seed are drawn as one curve, which is their mean, with the interval across the seeds.

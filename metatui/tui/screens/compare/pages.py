@@ -27,15 +27,15 @@ from metatui.runs.analysis.comparison.tables import (
     costs,
     differing_settings,
     groups,
-    paired,
+    paired_tests_table,
     results,
     seed_tests,
     to_target,
 )
-from metatui.tui.screens.compare.curves import View, run_colours, run_groups
+from metatui.tui.screens.compare.curves import CurveOptions, run_colours, run_groups
 from metatui.tui.widgets.charts.axis import Axis, dot, range_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
+from metatui.tui.widgets.charts.row_widget import Row, merged, padded, truncate
 from metatui.tui.widgets.scroll_view import paragraph
 from metatui.utils.numbers import interval, with_minus
 
@@ -43,7 +43,7 @@ COLUMN_GAP = 2
 SHORTEST_NAME = 12
 
 
-def result_page(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
+def result_page(comparison: Comparison, view: CurveOptions, width: int, theme: ChartTheme) -> list[Row]:
     """Return warnings, conclusions, a bar for the metric of each run, and the differences stated in the conclusions."""
     rows = _warnings(comparison, width, theme)
     rows += _title("In words", width, theme)
@@ -64,7 +64,7 @@ def result_page(comparison: Comparison, view: View, width: int, theme: ChartThem
     return rows
 
 
-def partial_page(measured: Comparison, count: int, view: View, width: int, theme: ChartTheme) -> list[Row]:
+def partial_page(measured: Comparison, count: int, view: CurveOptions, width: int, theme: ChartTheme) -> list[Row]:
     """Return the warnings and the bars of the runs measured so far, and how many of `count` runs these are."""
     rows = _warnings(measured, width, theme)
     rows += _title(f"Measured so far: {len(measured.runs)} of {count} runs", width, theme)
@@ -73,7 +73,7 @@ def partial_page(measured: Comparison, count: int, view: View, width: int, theme
 
 
 def repeated_page(
-    earlier: Comparison, measured: Comparison | None, count: int, view: View, width: int, theme: ChartTheme
+    earlier: Comparison, measured: Comparison | None, count: int, view: CurveOptions, width: int, theme: ChartTheme
 ) -> list[Row]:
     """Return the page during a repeated measurement: the runs measured so far, if any, above the earlier results."""
     rows: list[Row] = []
@@ -86,7 +86,7 @@ def repeated_page(
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """Return the page with all tables. Tables that contain information found in no other section come first."""
-    order = (groups, differing_settings, costs, to_target, results, adaptation, seed_tests, paired)
+    order = (groups, differing_settings, costs, to_target, results, adaptation, seed_tests, paired_tests_table)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
 
@@ -99,7 +99,7 @@ def _warnings(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row
     return rows
 
 
-def _results(comparison: Comparison, view: View, width: int, theme: ChartTheme) -> list[Row]:
+def _results(comparison: Comparison, view: CurveOptions, width: int, theme: ChartTheme) -> list[Row]:
     """Return a bar for each run. If some runs differ only in the seed, bars of the means over seeds come first."""
     after = f"{comparison.metric.capitalize()} {after_steps(comparison)}"
     rows: list[Row] = []
@@ -114,7 +114,7 @@ def _title(text: str, width: int, theme: ChartTheme) -> list[Row]:
     return paragraph(text, width, theme, theme.title)
 
 
-def _finals(comparison: Comparison, view: View) -> list[Estimate]:
+def _finals(comparison: Comparison, view: CurveOptions) -> list[Estimate]:
     scale = 100 if comparison.metric == "accuracy" else 1
     estimates = []
     for run, colour in zip(comparison.runs, run_colours(comparison, view), strict=True):
@@ -125,7 +125,7 @@ def _finals(comparison: Comparison, view: View) -> list[Estimate]:
     return estimates
 
 
-def _group_means(comparison: Comparison, view: View) -> list[Estimate]:
+def _group_means(comparison: Comparison, view: CurveOptions) -> list[Estimate]:
     metric, scale = comparison.metric, 100 if comparison.metric == "accuracy" else 1
     estimates = []
     for group, drawn in zip(comparison.groups, run_groups(comparison.runs, view), strict=True):
@@ -140,7 +140,7 @@ def _differences(comparison: Comparison) -> list[Estimate]:
     scale, format_interval = (100, points) if comparison.metric == "accuracy" else (1, interval)
     estimates = []
     for pair in comparison.deciding:
-        if isinstance(pair, Pair) and not pair.test.most_are_there:
+        if isinstance(pair, Pair) and not pair.test.most_are_finite:
             continue
         difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
         words = with_minus(f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}")
@@ -171,7 +171,7 @@ def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
             style = theme.muted if index == 0 else theme.text
             row: Row = []
             for column in [*names, *part]:
-                text = fitted(cell[column], widths[column], theme.glyphs.ellipsis)
+                text = truncate(cell[column], widths[column], theme.glyphs.ellipsis)
                 blank = " " * (widths[column] - cell_len(text))
                 row.append(Segment(f"{text}{blank}" if column < table.names else f"{blank}{text}", style))
                 row.append(Segment(" " * COLUMN_GAP))
@@ -239,7 +239,7 @@ def _rows(
     axis = range_axis(*limits, max(NARROWEST, room), wide=True)
     rows = []
     for estimate, label, text in zip(estimates, labels, words, strict=True):
-        name = Segment(fitted(label, label_width, theme.glyphs.ellipsis), theme.colour(estimate.colour, bold=True))
+        name = Segment(truncate(label, label_width, theme.glyphs.ellipsis), theme.colour(estimate.colour, bold=True))
         drawing = _cells(estimate, axis, theme, filled=filled) if room >= NARROWEST else []
         rows.append([*padded([name], label_width), Segment(" "), *drawing, Segment(f" {text}", theme.text)])
     if room >= NARROWEST and estimates:

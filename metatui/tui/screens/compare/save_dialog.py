@@ -15,7 +15,7 @@ from textual.events import Key, Resize
 from textual.geometry import Region
 from textual.widgets import Button, Input, Label
 
-from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
+from metatui.runs.analysis.comparison import Comparing, Comparison, compare_stepwise
 from metatui.runs.analysis.exports import EXPORTS, check
 from metatui.runs.analysis.report import REPORTS, figure_files, write
 from metatui.runs.storage.run_folder import RunFolder
@@ -193,7 +193,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
     def save(self, path: Path) -> None:
         if not self.is_busy:
             self._file = path
-            self.start_analysis(partial(comparing, self._runs, reuse_test=True))
+            self.start_analysis(partial(compare_stepwise, self._runs, reuse_test=True))
             self.show_state("Reading the runs…")
 
     def show_progress(self, progress: Comparing) -> None:

@@ -11,14 +11,14 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from metatui.runs.analysis.comparison import Comparing, Comparison, Recorded, comparing
+from metatui.runs.analysis.comparison import Comparing, Comparison, Recorded, compare_stepwise
 from metatui.runs.analysis.comparison.compare_runs import parse_target
 from metatui.runs.analysis.comparison.formatting import protocol_words
 from metatui.runs.analysis.comparison.values import Steps
 from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
-from metatui.tui.screens.compare.curves import View
+from metatui.tui.screens.compare.curves import CurveOptions
 from metatui.tui.screens.compare.pages import partial_page, repeated_page, result_page
 from metatui.tui.screens.compare.save_dialog import ExportScreen
 from metatui.tui.screens.compare.sections import SECTIONS, Section, Sections
@@ -143,7 +143,7 @@ class CompareScreen(AnalysisScreen[None]):
         """The training curves of the runs, which are shown until the runs have been evaluated."""
         self._partial: Comparison | None = None
         """The runs that the measurement in progress, or a failed first measurement, has evaluated so far."""
-        self.view = View(colours=colours or {})
+        self.view = CurveOptions(colours=colours or {})
 
     def compose(self) -> ComposeResult:
         words = f"Comparing {len(self._runs)} runs" if len(self._runs) > 1 else f"Testing {self._runs[0].id}"
@@ -174,26 +174,26 @@ class CompareScreen(AnalysisScreen[None]):
         """Change how the curves are drawn.
 
         Args:
-            change: Name of the method of `View` that returns the changed view.
+            change: Name of the method of `CurveOptions` that returns the changed view.
         """
         self.view = getattr(self.view, change)()
         self._show()
 
-    def _measured(self) -> Comparison | None:
+    def _comparison_or_notify(self) -> Comparison | None:
         """Return the comparison, or notify the user that there is none yet."""
         if self.comparison is None:
             self.notify("Not possible yet: the runs are still being measured.", severity="warning")
         return self.comparison
 
     def action_metric(self) -> None:
-        if (comparison := self._partial or self._measured()) and comparison.metric == "loss":
+        if (comparison := self._partial or self._comparison_or_notify()) and comparison.metric == "loss":
             self.notify("Regression has one metric, the loss.", severity="warning")
         elif comparison:
             self.action_view("next_metric")
 
     def action_shots(self, by: int) -> None:
         """Measure again with more or fewer support examples."""
-        if (comparison := self._measured()) is None:
+        if (comparison := self._comparison_or_notify()) is None:
             return
         current = self._shots or comparison.protocol.shots
         choices = sorted({current, comparison.protocol.shots, *SHOTS})
@@ -204,7 +204,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     def action_steps(self, by: int) -> None:
         """Measure again with more or fewer inner steps, the same number for all runs."""
-        if (comparison := self._measured()) is None:
+        if (comparison := self._comparison_or_notify()) is None:
             return
         last = comparison.protocol.steps
         current = self._steps if isinstance(self._steps, int) else last
@@ -216,14 +216,14 @@ class CompareScreen(AnalysisScreen[None]):
 
     def action_own_steps(self) -> None:
         """Switch between each run's own number of inner steps and the same number for all runs, and measure again."""
-        if self._measured():
+        if self._comparison_or_notify():
             self._steps = None if self._steps == "own" else "own"
             self._measure()
 
     @work
     async def action_target(self) -> None:
         """Ask for a target (an accuracy or a loss) and measure again."""
-        if (comparison := self._measured()) is None:
+        if (comparison := self._comparison_or_notify()) is None:
             return
         unit = "accuracy, such as 0.95 or 95%" if comparison.metric == "accuracy" else "loss, such as 0.5"
         question = (
@@ -238,7 +238,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     @work
     async def action_export(self) -> None:
-        if (comparison := self._measured()) is None:
+        if (comparison := self._comparison_or_notify()) is None:
             return
         try:
             suggested = paths.absolute("comparison.md")
@@ -261,7 +261,7 @@ class CompareScreen(AnalysisScreen[None]):
     def _measure(self) -> None:
         self.start_analysis(
             partial(
-                comparing,
+                compare_stepwise,
                 self._runs,
                 tasks=self._tasks,
                 steps=self._steps,

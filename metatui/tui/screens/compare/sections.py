@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from metatui.runs.analysis.comparison import Comparison, Recorded
 from metatui.tui.screens.compare import curves, pages
-from metatui.tui.screens.compare.curves import View
+from metatui.tui.screens.compare.curves import CurveOptions
 from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.key_line import TabStrip
 from metatui.tui.widgets.scroll_view import Page, ScrollView
@@ -62,10 +62,10 @@ class Sections(Vertical):
             widget.can_focus = True
         self.lay_out()
 
-    def show_training(self, comparison: Comparison | Recorded, view: View) -> None:
+    def show_training(self, comparison: Comparison | Recorded, view: CurveOptions) -> None:
         self.query_one("#compare-training", LineChart).show(curves.training(comparison, view))
 
-    def show_results(self, comparison: Comparison, view: View, page: Page) -> None:
+    def show_results(self, comparison: Comparison, view: CurveOptions, page: Page) -> None:
         """Show the adaptation curves and the tables of `comparison`, and `page` in the result section."""
         self.query_one("#compare-adaptation", LineChart).show(curves.adaptation(comparison, view))
         self.query_one("#compare-result", ScrollView).show(page)

@@ -91,14 +91,14 @@ class HelpScreen(Dialog[None]):
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
-        self._show(self.found(event.value) if normalised(event.value).strip() else self.sections)
+        self._show(self.search(event.value) if normalised(event.value).strip() else self.sections)
 
-    def found(self, text: str) -> list[Section]:
+    def search(self, text: str) -> list[Section]:
         """Return the entries that contain the words of `text`, grouped by section, with the best matches first."""
         words = normalised(text).split()
         searched = (section.matching(words) for section in (*self.sections, algorithms(), settings()))
         found = [section for section in searched if section.lines]
-        found.sort(key=lambda section: section.lines[0].named(words), reverse=True)
+        found.sort(key=lambda section: section.lines[0].name_score(words), reverse=True)
         return found or [NOTHING_FOUND]
 
     @on(Input.Submitted)

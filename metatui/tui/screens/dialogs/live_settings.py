@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.events import DescendantFocus
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, fixed_because, text_of
+from metatui.config.fields import FIELDS, fixed_reason, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import LABEL_WIDTH, FormField
@@ -60,7 +60,7 @@ class LiveScreen(InputDialog[Changes]):
         yield self._hint
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
-                if field.live and not fixed_because(path, self._settings):
+                if field.live and not fixed_reason(path, self._settings):
                     yield LimitedField(field, text_of(self._settings.value(path)))
         yield self._help
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from metatui.events import RegressionView
-from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, Drawn, Wave
+from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, CustomTask, Wave
 from metatui.runs.formatting import split_name
 
 STEPS: Final = 50
@@ -26,7 +26,7 @@ class ExplorerQuery:
     task: int = 0
     split: Literal["test", "val"] = "test"
     """Split from which the held-out task is drawn."""
-    drawn: Drawn | None = None
+    drawn: CustomTask | None = None
     """A user-defined task, or None to show the held-out task."""
     rate_steps: int = 0
     """Exponent of RATE_FACTOR in the factor by which the inner learning rate of each run is multiplied."""

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 
 from metatui.events import ImageView, RegressionView
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
-from metatui.runs.analysis.explore import Explored, exploring
+from metatui.runs.analysis.explore import Explored, explore_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.colors import palette
 from metatui.tui.keyboard.actions import BY_ID, key_name
@@ -26,7 +26,7 @@ from metatui.tui.widgets.adaptation import MOST_RUNS, AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.views import loss_name
 from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted_words, spread
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, spread, truncate_words
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
@@ -71,8 +71,8 @@ class ExplorerHeader(RowsWidget):
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         state, ellipsis = theme.printable(self._state), theme.glyphs.ellipsis
-        title = fitted_words(theme.printable(self._title), max(0, width - len(state) - 2), ellipsis)
-        protocol = fitted_words(theme.printable(self._protocol), width, ellipsis)
+        title = truncate_words(theme.printable(self._title), max(0, width - len(state) - 2), ellipsis)
+        protocol = truncate_words(theme.printable(self._protocol), width, ellipsis)
         return [
             spread([Segment(title, theme.title)], [Segment(state, theme.muted)], width),
             [Segment(protocol, theme.text)],
@@ -254,7 +254,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._incoming = {}
         self.start_analysis(
             partial(
-                exploring,
+                explore_stepwise,
                 self._runs,
                 task=query.task,
                 split=query.split,

@@ -18,7 +18,7 @@ from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 CHOICES = (0.0, *DECAYS)
 """Decays for smoothing, where 0 means no smoothing. Each press of the smoothing key selects the next one."""
@@ -38,7 +38,7 @@ class MarkedRun(NamedTuple):
 
 
 @dataclass(frozen=True)
-class View:
+class CurveOptions:
     """Display options of the curves. Each option has its own key."""
 
     log: bool = False
@@ -46,16 +46,16 @@ class View:
     against: Literal["iteration", "seconds"] = "iteration"
     metric: Literal["loss", "accuracy"] = "loss"
 
-    def next_smoothing(self) -> View:
+    def next_smoothing(self) -> CurveOptions:
         return replace(self, smoothing=CHOICES[(CHOICES.index(self.smoothing) + 1) % len(CHOICES)])
 
-    def other_axis(self) -> View:
+    def other_axis(self) -> CurveOptions:
         return replace(self, against="seconds" if self.against == "iteration" else "iteration")
 
-    def other_metric(self) -> View:
+    def other_metric(self) -> CurveOptions:
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
-    def other_scale(self) -> View:
+    def other_scale(self) -> CurveOptions:
         return replace(self, log=not self.log)
 
 
@@ -67,15 +67,15 @@ class CurvesPane(Vertical, can_focus=True):
         self._model: RunModel | None = None
         self._phase = Phase.IDLE
         self._marked: Sequence[MarkedRun] = ()
-        self._view = View()
+        self._view = CurveOptions()
         self.chart = LineChart(id="curves-chart")
 
     @property
-    def view(self) -> View:
+    def view(self) -> CurveOptions:
         return self._view
 
     @view.setter
-    def view(self, view: View) -> None:
+    def view(self, view: CurveOptions) -> None:
         self._view = view
         self.show(self._model, self._phase, self._marked)
 
@@ -99,7 +99,7 @@ class CurvesPane(Vertical, can_focus=True):
         self.chart.show(chart)
 
 
-def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
+def chart_of(model: RunModel | None, view: CurveOptions, width: int) -> ChartData:
     """Return the chart of a run for a pane of `width` columns."""
     accuracy = view.metric == "accuracy" and model is not None and model.settings.is_classification
     training, validation = _histories(model, accuracy)
@@ -138,7 +138,7 @@ def chart_of(model: RunModel | None, view: View, width: int) -> ChartData:
     )
 
 
-def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartData:
+def chart_of_runs(runs: Sequence[MarkedRun], view: CurveOptions, width: int) -> ChartData:
     """Return the chart of several runs for a pane of `width` columns: training as lines, validations as points."""
     accuracy = view.metric == "accuracy" and all(run.model.settings.is_classification for run in runs)
     points, scale = 2 * max(20, width), 100 if accuracy else 1
@@ -171,7 +171,7 @@ def chart_of_runs(runs: Sequence[MarkedRun], view: View, width: int) -> ChartDat
     )
 
 
-def _changes(model: RunModel | None, view: View, colour: str = "", label: str = "") -> tuple[Mark, ...]:
+def _changes(model: RunModel | None, view: CurveOptions, colour: str = "", label: str = "") -> tuple[Mark, ...]:
     """Return a mark for each live change. In a chart of several runs, `label` names the run."""
     return tuple(
         Mark(change.iteration if view.against == "iteration" else change.seconds, change.label, colour, label)
@@ -180,14 +180,14 @@ def _changes(model: RunModel | None, view: View, colour: str = "", label: str = 
 
 
 def _faults(
-    histories: Sequence[History], points: int, view: View, colour: str = "", label: str = ""
+    histories: Sequence[History], points: int, view: CurveOptions, colour: str = "", label: str = ""
 ) -> tuple[Mark, ...]:
     """Return a mark for each value that is not finite. In a chart of several runs, `label` names the run."""
     failed = {p.x for history in histories for p in history.points(points, view.against) if math.isnan(p.mean)}
     return tuple(Mark(x, "not finite", colour, label) for x in sorted(failed))
 
 
-def _x_end(model: RunModel, view: View, last: float) -> float:
+def _x_end(model: RunModel, view: CurveOptions, last: float) -> float:
     """Return the upper limit of the x axis for curves that end at `last`.
 
     During training, the axis grows only a few times, because each growth redraws the whole chart. After half of the
@@ -212,7 +212,7 @@ def _averaged(history: History, points: int, smoothing: float) -> str:
     return f" (mean of {count})" if count > 1 else ""
 
 
-def _title(view: View, accuracy: bool) -> str:
+def _title(view: CurveOptions, accuracy: bool) -> str:
     parts = ["Accuracy (%)" if accuracy else "Loss"]
     parts += ["log scale"] if view.log and not accuracy else []
     parts += [f"smoothed {view.smoothing:g}"] if view.smoothing else []
@@ -239,12 +239,12 @@ def curve_names(settings: Settings) -> tuple[str, str]:
     if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
         return training, validation
     return (
-        f"{training} after {counted(settings.algorithm.inner_steps, 'step')}",
-        f"{validation} after {counted(settings.evaluation_steps, 'step')}",
+        f"{training} after {format_count(settings.algorithm.inner_steps, 'step')}",
+        f"{validation} after {format_count(settings.evaluation_steps, 'step')}",
     )
 
 
-def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
+def _best(model: RunModel | None, view: CurveOptions, accuracy: bool) -> tuple[float, float] | None:
     """Return the x and y coordinates of the best validation result, or None if they are unknown."""
     if model is None or model.best is None:
         return None

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from metatui.tui.keyboard.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Phase, Tab, key_name
 from metatui.tui.widgets.charts.chart_theme import symbols_of
-from metatui.tui.widgets.key_line import CURSOR_KEYS, fitting, key_entry, link
+from metatui.tui.widgets.key_line import CURSOR_KEYS, join_fitting, key_entry, link
 from metatui.tui.widgets.text_input import works_in_text
 
 
@@ -106,7 +106,7 @@ class KeyBar(Widget):
             )
         )
         cursor = [key_entry(key, symbols_of(self)) for key in CURSOR_KEYS] if self.context.cursor else []
-        return fitting((*cursor, *self._entries(offered(self.context))), last, self.size.width)
+        return join_fitting((*cursor, *self._entries(key_bar_actions(self.context))), last, self.size.width)
 
     def _entries(self, actions: Iterable[Action]) -> Iterator[Content]:
         pair = Content("")
@@ -125,12 +125,15 @@ class KeyBar(Widget):
                     pair = Content("")
 
 
-def offered(context: AppContext) -> list[Action]:
+def key_bar_actions(context: AppContext) -> list[Action]:
     """Return the actions for the key bar, most useful first."""
     possible = [
         action
         for action in ACTIONS
-        if action.bar and action.id not in LAST and action.tab in (None, context.tab) and not action.refuse(context)
+        if action.bar
+        and action.id not in LAST
+        and action.tab in (None, context.tab)
+        and not action.refusal_reason(context)
     ]
 
     def rank(action: Action) -> int:

@@ -58,7 +58,7 @@ minimums."""
 
 
 @dataclass(frozen=True)
-class View:
+class VisiblePanes:
     """Panes that the user chose to see."""
 
     pane: Pane = "settings"
@@ -69,7 +69,7 @@ class View:
     """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
 
 
-def visible(terminal: Size, view: View) -> tuple[Part, ...]:
+def visible(terminal: Size, view: VisiblePanes) -> tuple[Part, ...]:
     """Return the visible parts, in the order in which they get the focus."""
     main: tuple[Part, ...]
     if not view.run:
@@ -138,7 +138,7 @@ class Arrangement:
         return sizes
 
 
-def arranged(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangement:
+def arrange(parts: Collection[str], size: Size, sizes: PaneSizes) -> Arrangement:
     """Place the visible parts.
 
     Args:
@@ -214,7 +214,7 @@ class PanesLayout(Layout):
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> list[WidgetPlacement]:
         parent.pre_layout(self)
         by_id = {child.id: child for child in children if child.id}
-        self.arrangement = arranged(by_id, size, self.sizes)
+        self.arrangement = arrange(by_id, size, self.sizes)
         return [
             WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, by_id[part])
             for part, region in self.arrangement.regions.items()

@@ -23,7 +23,7 @@ from metatui.tui.model.system_monitor import Load
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, width_of
-from metatui.utils.text import NO_BREAK_SPACE, counted, wrap_text
+from metatui.utils.text import NO_BREAK_SPACE, format_count, wrap_text
 
 GAP = "   "
 LABEL = 11
@@ -174,7 +174,7 @@ def accuracy_name(settings: Settings) -> str:
     """Return the name of the training accuracy, with its number of inner steps if validations use another number."""
     steps = settings.algorithm.inner_steps
     differs = FIELDS["algorithm.inner_steps"].is_relevant(settings) and steps != settings.evaluation_steps
-    return f"Accuracy after {counted(steps, 'step')}" if differs else "Accuracy"
+    return f"Accuracy after {format_count(steps, 'step')}" if differs else "Accuracy"
 
 
 def facts_of(model: RunModel, load: Load, phase: Phase) -> list[Fact]:

@@ -11,7 +11,7 @@ from rich.style import Style
 
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread, width_of
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, spread, truncate, width_of
 
 MOST_NAMED = 4
 """Maximum number of changed settings that the line lists by name."""
@@ -79,7 +79,9 @@ class ShownLine(RowsWidget):
         runs = self._right(width, theme)
         room = width - width_of(runs) - 3
         texts = [theme.printable(text) for text in self._form.words()]
-        text = next((text for text in texts if cell_len(text) <= room), fitted(texts[-1], room, theme.glyphs.ellipsis))
+        text = next(
+            (text for text in texts if cell_len(text) <= room), truncate(texts[-1], room, theme.glyphs.ellipsis)
+        )
         click = Style.from_meta({"@click": "app.pane('settings')"})
         style = theme.warning if self._form.invalid else theme.text
         return [spread([Segment(text, style + click)], runs, width)]

@@ -32,7 +32,7 @@ from metatui.tui.screens.main.layout import (
     Divider,
     Pane,
     PanesLayout,
-    View,
+    VisiblePanes,
     visible,
 )
 from metatui.tui.screens.main.run_pane import RunPane
@@ -223,7 +223,7 @@ class WorkTab(Vertical):
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
-    def opened(self, has_run: bool, *, fold: bool = True) -> None:
+    def set_run_open(self, has_run: bool, *, fold: bool = True) -> None:
         """Adapt the layout when a run is opened or closed.
 
         Opening a run hides the form if `fold` is true, unless the user has chosen to keep the form visible.
@@ -240,7 +240,7 @@ class WorkTab(Vertical):
         return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)
 
     @property
-    def reached(self) -> Pane:
+    def current_pane(self) -> Pane:
         """The selected pane, or `run` if the selected pane cannot be reached."""
         return self.pane if self.pane in self.reachable else "run"
 
@@ -266,7 +266,7 @@ class WorkTab(Vertical):
 
     def action_next_pane(self, by: int = 1) -> None:
         panes = self.reachable
-        self.go_to(panes[(panes.index(self.reached) + by) % len(panes)])
+        self.go_to(panes[(panes.index(self.current_pane) + by) % len(panes)])
 
     def action_previous_pane(self) -> None:
         self.action_next_pane(-1)
@@ -379,13 +379,13 @@ class WorkTab(Vertical):
 
     def _lay_out(self) -> None:
         terminal = self.app.size
-        view = View(self.pane, self.maximised, not self.form_hidden, self._shows_run)
+        view = VisiblePanes(self.pane, self.maximised, not self.form_hidden, self._shows_run)
         parts = visible(terminal, view)
         alone = parts in ONE_PANE.values() or parts == ("about",)
         for part in self._parts:
             part.display = part.id in parts
         self._strip.display = len(parts) < len(visible(Size(WIDE, SHORT), replace(view, maximised=False)))
-        self._strip.panes, self._strip.pane = self.reachable, self.reached
+        self._strip.panes, self._strip.pane = self.reachable, self.current_pane
         self._set_classes(
             {
                 "-alone": dict.fromkeys(self._parts, alone),

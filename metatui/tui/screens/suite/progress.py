@@ -10,10 +10,10 @@ from rich.segment import Segment
 
 from metatui.runs.analysis.comparison.formatting import result
 from metatui.runs.suites import RunStatus, Suite, SuiteStatus
-from metatui.runs.suites.status import words
+from metatui.runs.suites.status import describe_status
 from metatui.tui.terminal.symbols import Glyphs
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, truncate
 from metatui.tui.widgets.scroll_view import paragraph
 from metatui.tui.widgets.table import Cell, Column, Item
 
@@ -53,7 +53,7 @@ class Description(RowsWidget):
         if len(rows) > height > 0:
             ellipsis = theme.glyphs.ellipsis
             (last,) = rows[height - 1]
-            rows[height - 1] = [Segment(fitted(f"{last.text} {ellipsis}", width, ellipsis), theme.muted)]
+            rows[height - 1] = [Segment(truncate(f"{last.text} {ellipsis}", width, ellipsis), theme.muted)]
         return rows
 
 
@@ -74,8 +74,8 @@ class SuiteProgress(RowsWidget):
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if self._status is None:
             return [[Segment(theme.printable(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
-        state = theme.printable(words(self._status))
-        name = fitted(theme.printable(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
+        state = theme.printable(describe_status(self._status))
+        name = truncate(theme.printable(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
         room = min(LONGEST_BAR, width - len(name) - len(state) - 4)
         drawn = bar(self._status.share, room, theme.glyphs) if room >= 4 else ""
         done = drawn.rstrip(theme.glyphs.todo)

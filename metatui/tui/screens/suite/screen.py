@@ -46,7 +46,7 @@ from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.tui.widgets.table import Table
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 POLL_SECONDS = 1.0
 """Seconds between updates of the selected suite."""
@@ -179,7 +179,7 @@ class SuiteScreen(ModalScreen[None]):
         self._show()
 
     def _ended(self, status: SuiteStatus) -> None:
-        if status.whole:
+        if status.is_complete:
             self._show_state("All runs are finished.")
             if self.app.screen is self:
                 self.action_compare()
@@ -211,7 +211,7 @@ class SuiteScreen(ModalScreen[None]):
         first: tuple[Key, ...] = ()
         if status and status.running:
             first = (STOP,)
-        elif status and not status.whole:
+        elif status and not status.is_complete:
             first = (RESUME if any(run.folder for run in status.runs) else START,)
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
@@ -242,7 +242,7 @@ class SuiteScreen(ModalScreen[None]):
         selected = self.selected
         if selected is None or selected.status is None or selected.status.running:
             return
-        if selected.status.whole:
+        if selected.status.is_complete:
             self._show_state("All runs of this suite are finished. Press c to compare them.")
             return
         if self._training():
@@ -250,7 +250,7 @@ class SuiteScreen(ModalScreen[None]):
             return
         missing = len(selected.status.runs) - selected.status.finished
         question = (
-            f"Train {counted(missing, 'run')} of {selected.suite.name}, one after the other? They train in the "
+            f"Train {format_count(missing, 'run')} of {selected.suite.name}, one after the other? They train in the "
             "background: you can close the screen, the app and the terminal. F7 stops the suite and saves the run in "
             "progress."
         )

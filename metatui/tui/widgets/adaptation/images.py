@@ -22,7 +22,7 @@ from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
-from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
+from metatui.tui.widgets.charts.row_widget import Row, beside, block, padded, truncate, width_of
 
 LARGEST: Final = 16
 """Maximum height of a photograph, in rows."""
@@ -153,7 +153,7 @@ def episode(
 
     alone = layout(view, width, height, theme)
     if alone is None:
-        hint = fitted("Maximise this pane to see the images.", width, theme.glyphs.ellipsis)
+        hint = truncate("Maximise this pane to see the images.", width, theme.glyphs.ellipsis)
         above = chart(width, height - 1) if height >= 7 else []
         return block([*above, [Segment(hint, theme.muted)]], width, height)
     below = height - alone.height - 1
@@ -211,7 +211,7 @@ def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) ->
     name = theme.printable(view.classes[label])
     last = name.rpartition("/")[2]
     room = width - len(number) - 1
-    return f"{number} {fitted(name if cell_len(name) <= room else last, room, theme.glyphs.ellipsis)}"
+    return f"{number} {truncate(name if cell_len(name) <= room else last, room, theme.glyphs.ellipsis)}"
 
 
 def _image_rows(name: str, images: list[list[bytes]], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:

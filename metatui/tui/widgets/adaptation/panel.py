@@ -38,10 +38,10 @@ from metatui.tui.widgets.charts.row_widget import (
     beside,
     block,
     centred,
-    fitted,
-    fitted_words,
     padded,
     spread,
+    truncate,
+    truncate_words,
     width_of,
 )
 
@@ -205,7 +205,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         for index, run in enumerate(self._runs[:count]):
             sample = line_marker(2, theme) if theme.distinct else theme.glyphs.sample
             room = cell - width_of(more) - GAP if hidden and index == count - 1 else cell
-            name = fitted(f"{sample} {theme.printable(run.label)}", room, theme.glyphs.ellipsis)
+            name = truncate(f"{sample} {theme.printable(run.label)}", room, theme.glyphs.ellipsis)
             heading = padded([Segment(name, theme.colour(run.colour, bold=True))], room)
             row += ([Segment(" " * GAP)] if index else []) + heading
         return spread(row, more, width) if hidden else row
@@ -323,7 +323,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             if below is not None and cell_len(title) <= width:
                 return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
         longest = next((text for text in texts if cell_len(text) <= width), texts[-1])
-        shown = fitted_words(longest, width, theme.glyphs.ellipsis)
+        shown = truncate_words(longest, width, theme.glyphs.ellipsis)
         return [[Segment(shown, theme.warning if diverged else theme.title)]]
 
 

@@ -62,7 +62,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
         ramp = theme.glyphs.ramp
         return _shades(image, height, width, rows, columns, ramp if theme.dark else ramp[::-1], theme.text)
     cells = _colours(image, height, width, rows, columns, halves(theme))
-    return pictures.marked(picture, cells) if isinstance(pictures, SixelPictures) else cells
+    return pictures.mark_cells(picture, cells) if isinstance(pictures, SixelPictures) else cells
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from metatui.events import CurveView, ImageView, RegressionView, ScatterView, Ta
 from metatui.tui.colors import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def task_series(view: RegressionView | CurveView | ScatterView, step: int, colou
 
 
 def _after(step: int) -> str:
-    return f"after {counted(step, 'step')}"
+    return f"after {format_count(step, 'step')}"
 
 
 def _true_points(view: RegressionView | CurveView) -> tuple[tuple[float, float], ...]:

@@ -16,8 +16,8 @@ from metatui.tui.widgets.charts.axis import Axis, clamped, drawable, range_axis,
 from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import chart_header, line_marker, point_markers
-from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, fitted_words, merged
-from metatui.tui.widgets.charts.series import ChartData, Drawn, Mark, Series, drawn_series, placed
+from metatui.tui.widgets.charts.row_widget import Row, block, centred, merged, truncate, truncate_words
+from metatui.tui.widgets.charts.series import ChartData, IndexedSeries, Mark, Series, indexed_series, placed
 
 LABEL_ROWS: Final = 3
 """Maximum number of rows for the labels of marks, at the top of the plot."""
@@ -38,7 +38,7 @@ FEWEST_LATER: Final = 20
 
 
 @dataclass(frozen=True)
-class View:
+class ChartWindow:
     """The part of a chart that is shown, and its cursor."""
 
     window: tuple[float, float] | None = None
@@ -49,7 +49,7 @@ class View:
     """A number for each series, keyed by position and style. A series that changed later has a higher number."""
 
 
-EVERYTHING: Final = View()
+EVERYTHING: Final = ChartWindow()
 
 
 class Drawing(NamedTuple):
@@ -63,11 +63,11 @@ def paint(data: ChartData, width: int, height: int, theme: ChartTheme) -> list[R
     return draw(data, width, height, theme).rows
 
 
-def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: View = EVERYTHING) -> Drawing:
+def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: ChartWindow = EVERYTHING) -> Drawing:
     """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows and the plot."""
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None)
-    drawn = drawn_series(data)
+    drawn = indexed_series(data)
     rows = chart_header(data, drawn, width, height, theme, view.cursor)
     space = height - len(rows)
     if not drawn:
@@ -82,13 +82,13 @@ def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: View
     names = [theme.printable(name) for name in (data.x_label, data.shorter_x_label) if name]
     rows += [*plot.curves(), plot.x_axis(), plot.x_ticks([] if label_row else names)]
     if label_row:
-        label = fitted_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
+        label = truncate_words(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
     return Drawing(block(rows, width, height), plot)
 
 
-def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
+def _ordered(drawn: Sequence[IndexedSeries], width: int, view: ChartWindow) -> list[IndexedSeries]:
     """Return the series in the order in which they are drawn, the last one on top.
 
     A line with more points than columns would hide a sparse one, so dense lines are drawn below sparse ones. Of two
@@ -96,7 +96,7 @@ def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
     """
     layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
 
-    def rank(each: Drawn) -> tuple[int, bool, int, int]:
+    def rank(each: IndexedSeries) -> tuple[int, bool, int, int]:
         series = each.series
         changed = view.order.get((each.position, series.style), 0)
         count = len(series.points) if series.style == "line" else 0
@@ -105,11 +105,11 @@ def _ordered(drawn: Sequence[Drawn], width: int, view: View) -> list[Drawn]:
     return sorted(drawn, key=rank)
 
 
-def _readings(drawn: Sequence[Drawn], width: int, theme: ChartTheme) -> list[Row]:
+def _readings(drawn: Sequence[IndexedSeries], width: int, theme: ChartTheme) -> list[Row]:
     """Return the last value of each series as a row of text. These rows are shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
-        words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
+        words = truncate(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
         rows.append([Segment(words, theme.text if math.isfinite(_last(series)) else theme.warning)])
     return rows
 
@@ -180,11 +180,11 @@ class Plot:
     def __init__(
         self,
         data: ChartData,
-        drawn: Sequence[Drawn],
+        drawn: Sequence[IndexedSeries],
         width: int,
         height: int,
         theme: ChartTheme,
-        view: View = EVERYTHING,
+        view: ChartWindow = EVERYTHING,
     ) -> None:
         self._data, self._theme, self._view = data, theme, view
         self.drawn = _ordered(drawn, width, view)

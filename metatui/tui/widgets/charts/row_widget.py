@@ -22,7 +22,7 @@ def width_of(row: Iterable[Segment]) -> int:
     return sum(segment.cell_length for segment in row)
 
 
-def fitted(text: str, width: int, ellipsis: str) -> str:
+def truncate(text: str, width: int, ellipsis: str) -> str:
     """Truncate `text` to at most `width` cells, with an ellipsis."""
     if cell_len(text) <= width:
         return text
@@ -31,18 +31,18 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
     return set_cell_size(text, width - cell_len(ellipsis)).rstrip() + ellipsis
 
 
-def fitted_middle(text: str, width: int, ellipsis: str) -> str:
+def truncate_middle(text: str, width: int, ellipsis: str) -> str:
     """Truncate `text` to at most `width` cells, with an ellipsis that is nearer to the start than to the end."""
     room = width - cell_len(ellipsis)
     end = text[len(text) - 2 * room // 3 :] if room > 0 else ""
     if cell_len(text) <= width or not 0 < cell_len(end) < room:
-        return fitted(text, width, ellipsis)
+        return truncate(text, width, ellipsis)
     return set_cell_size(text, room - cell_len(end)) + ellipsis + end
 
 
-def fitted_words(text: str, width: int, ellipsis: str) -> str:
+def truncate_words(text: str, width: int, ellipsis: str) -> str:
     """Truncate `text` to at most `width` cells, with an ellipsis and, if possible, between two words."""
-    cut = fitted(text, width, ellipsis)
+    cut = truncate(text, width, ellipsis)
     if cut == text or not cut.endswith(ellipsis):
         return cut
     kept = cut.removesuffix(ellipsis)

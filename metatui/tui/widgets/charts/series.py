@@ -80,7 +80,7 @@ class ChartData:
     """Hint shown while there is nothing to draw."""
 
 
-class Drawn(NamedTuple):
+class IndexedSeries(NamedTuple):
     """A series that contains at least one drawable value.
 
     `position` is the index of the series among the named series, and selects its marker. An unnamed series has the
@@ -91,9 +91,9 @@ class Drawn(NamedTuple):
     series: Series
 
 
-def drawn_series(data: ChartData) -> list[Drawn]:
+def indexed_series(data: ChartData) -> list[IndexedSeries]:
     names = accumulate(bool(series.name) for series in data.series)
-    indexed = [Drawn(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
+    indexed = [IndexedSeries(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
     return [each for each in indexed if _any_drawable(each.series, data.log_y)]
 
 

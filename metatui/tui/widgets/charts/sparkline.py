@@ -12,7 +12,7 @@ from metatui.tui.colors import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.model.history import History, Trend
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width_of
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, truncate, width_of
 
 
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
@@ -89,9 +89,9 @@ class MetricSparkline(RowsWidget):
         names = [theme.printable(label) for label in self._labels]
         name = next((name for name in names if cell_len(name) <= room), names[-1])
         if last is None:
-            return [Segment(fitted(f"{name}  no values yet", width, theme.glyphs.ellipsis), theme.muted)]
+            return [Segment(truncate(f"{name}  no values yet", width, theme.glyphs.ellipsis), theme.muted)]
         row = [
-            Segment(fitted(name, room, theme.glyphs.ellipsis), theme.text),
+            Segment(truncate(name, room, theme.glyphs.ellipsis), theme.text),
             Segment(f" {theme.printable(self._value(last))}", theme.title),
         ]
         texts = [f"best {self._value(best)}"] if best is not None else []

@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
-from metatui.tui.widgets.charts.row_widget import fitted
+from metatui.tui.widgets.charts.row_widget import truncate
 
 
 class Toggle(Switch):
@@ -111,7 +111,7 @@ class Choice(Widget, can_focus=True):
 
     def render(self) -> RenderResult:
         width = max(2, self.content_size.width)
-        label = fitted(self.value, width - 1, GLYPHS[symbols_of(self)].ellipsis)
+        label = truncate(self.value, width - 1, GLYPHS[symbols_of(self)].ellipsis)
         return Content(label + "▼".rjust(width - cell_len(label)))
 
     def watch_value(self, before: str, now: str) -> None:

@@ -190,7 +190,7 @@ class SettingsForm(Vertical):
         self.offer, self._start_texts = None, {}
         self._show_texts()
 
-    def hold(self, running: Settings | None) -> None:
+    def lock_for_run(self, running: Settings | None) -> None:
         """Show the settings of the run in progress, and lock the fields of settings that cannot change during a run.
 
         Args:
@@ -203,7 +203,7 @@ class SettingsForm(Vertical):
             self._judge()
         self.hint.update(self._hint)
 
-    def tweaked(self, settings: Settings, path: str) -> None:
+    def show_live_change(self, settings: Settings, path: str) -> None:
         """Show the new value of a live setting of the run."""
         self.run_settings = settings
         self._texts[path] = text_of(settings.value(path))
@@ -258,7 +258,7 @@ class SettingsForm(Vertical):
         """Whether `restore` has an effect."""
         return bool(self._start_texts) or (self.offer is not None and self.offer.is_taken)
 
-    def keep_start(self, settings: Settings, start: Mapping[str, Scalar]) -> Texts:
+    def keep_initial_values(self, settings: Settings, start: Mapping[str, Scalar]) -> Texts:
         """Let `restore` undo the live changes of a run that has ended, except for settings that were edited afterwards.
 
         Args:
@@ -324,9 +324,9 @@ class SettingsForm(Vertical):
         self.post_message(self.Changed(assessment))
 
     def _note(self, field: FormField) -> str:
-        return "Enter applies the new value." if self._is_pending(field) else self.offered(field.setting.path)
+        return "Enter applies the new value." if self._is_pending(field) else self.usual_note(field.setting.path)
 
-    def offered(self, path: str) -> str:
+    def usual_note(self, path: str) -> str:
         """Return the note about usual values to show below a setting, or an empty string if there is none."""
         if self.offer is None:
             return ""

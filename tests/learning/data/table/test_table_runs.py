@@ -25,8 +25,8 @@ from metatui.learning.evaluation.custom_tasks import Wave
 from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate, views
-from metatui.runs.analysis.explore import exploring
-from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.analysis.explore import explore_stepwise
+from metatui.runs.analysis.parameter_space import walk_stepwise
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -246,18 +246,18 @@ def test_repeated_run_has_the_same_numbers(runs: list[RunFolder], tmp_path: Path
 
 
 def test_exploration(runs: list[RunFolder]) -> None:
-    a, b = exploring(runs, task=5, steps=3, rate=2.0)
+    a, b = explore_stepwise(runs, task=5, steps=3, rate=2.0)
     assert isinstance(a.view, CurveView)
     assert isinstance(b.view, CurveView)
     assert a.view.title == b.view.title
     assert a.view.support_x == b.view.support_x
     assert len(a.view.predictions) == 4
     with pytest.raises(BadInput, match="waves can only be drawn for sinusoid runs"):
-        list(exploring(runs, task=5, drawn=Wave(1.0, 0.5), steps=3))
+        list(explore_stepwise(runs, task=5, drawn=Wave(1.0, 0.5), steps=3))
 
 
 def test_parameter_space(runs: list[RunFolder]) -> None:
-    *_, last = walking(runs[0], tasks=3)
+    *_, last = walk_stepwise(runs[0], tasks=3)
     assert last.done == last.of > 3
 
 

@@ -8,9 +8,9 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluated
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.main.curves import MarkedRun, View, chart_of, chart_of_runs, curve_names
+from metatui.tui.screens.main.curves import CurveOptions, MarkedRun, chart_of, chart_of_runs, curve_names
 from metatui.tui.widgets.charts import ChartData
-from metatui.tui.widgets.charts.plot import View as Zoom
+from metatui.tui.widgets.charts.plot import ChartWindow as Zoom
 from metatui.tui.widgets.charts.plot import draw, paint
 from tests.tui.fakes import evaluation, progress
 from tests.tui.widgets.test_charts import text, theme
@@ -45,8 +45,8 @@ def test_curves_are_named_after_their_inner_steps(changes: dict[str, str | int],
 
 def test_chart_of_a_run_that_has_just_started() -> None:
     model = RunModel(Settings())
-    model.take(progress(1))
-    chart = chart_of(model, View(), 60)
+    model.add_event(progress(1))
+    chart = chart_of(model, CurveOptions(), 60)
     (name,) = [series.short for series in chart.series]
     assert name == "training"
     rows = texts(chart, 60)
@@ -58,10 +58,10 @@ def test_marked_runs_have_curves() -> None:
     for label, colour in (("maml", "red"), ("fomaml", "blue")):
         model = RunModel(Settings())
         for number in range(1, 11):
-            model.take(progress(number))
-        model.take(Evaluated(evaluation(Settings(), 10), (), best=True))
+            model.add_event(progress(number))
+        model.add_event(Evaluated(evaluation(Settings(), 10), (), best=True))
         runs.append(MarkedRun(label, colour, model))
-    chart = chart_of_runs(runs, View(metric="accuracy"), 60)
+    chart = chart_of_runs(runs, CurveOptions(metric="accuracy"), 60)
     assert [(each.name, each.colour, each.style) for each in chart.series] == [
         ("maml", "red", "line"),
         ("", "red", "points"),
@@ -77,21 +77,21 @@ def test_marked_runs_have_curves() -> None:
 def test_cursor_says_which_values_are_means() -> None:
     model = RunModel(Settings())
     for number in range(1, 401):
-        model.take(progress(number))
-    assert chart_of(model, View(), 60).series[0].short == "training (mean of 4)"
-    assert chart_of(model, View(), 400).series[0].short == "training"
-    assert chart_of(model, View(smoothing=0.9), 60).series[0].short == "training (smoothed)"
+        model.add_event(progress(number))
+    assert chart_of(model, CurveOptions(), 60).series[0].short == "training (mean of 4)"
+    assert chart_of(model, CurveOptions(), 400).series[0].short == "training"
+    assert chart_of(model, CurveOptions(smoothing=0.9), 60).series[0].short == "training (smoothed)"
 
 
 def test_names_of_curves_are_shorter_in_a_narrow_chart() -> None:
     model = RunModel(Settings())
-    model.take(progress(1))
+    model.add_event(progress(1))
     model.val_loss.add(1, 0.1, 1.0)
     for width, names in (
         (60, ["training after 1 step", "validation after 10 steps"]),
         (50, ["training, 1 step", "validation, 10 steps"]),
     ):
-        chart = chart_of(model, View(), width)
+        chart = chart_of(model, CurveOptions(), width)
         assert [series.short for series in chart.series] == ["training", "validation"]
         (legend,) = (row for row in texts(chart, width) if "training" in row)
         assert all(name in legend for name in names)
@@ -107,17 +107,17 @@ def test_names_of_curves_are_shorter_in_a_narrow_chart() -> None:
 def test_the_axis_of_a_training_run_grows_in_few_steps(last: int, end: float) -> None:
     model = RunModel(change(Settings(), {"training.iterations": 3000}))
     model.meta_loss.add(last, last / 10, 1.0)
-    assert chart_of(model, View(), 60).x_limits == (0, end)
+    assert chart_of(model, CurveOptions(), 60).x_limits == (0, end)
     model.status = "Stopped"
-    assert chart_of(model, View(), 60).x_limits == (0, last)
+    assert chart_of(model, CurveOptions(), 60).x_limits == (0, last)
     model.status = "Running"
-    assert chart_of(model, View(), 60).x_limits == (0, end)
+    assert chart_of(model, CurveOptions(), 60).x_limits == (0, end)
 
 
 def test_the_time_axis_grows_without_a_planned_end() -> None:
     model = RunModel(change(Settings(), {"training.iterations": 3000}))
     model.meta_loss.add(2900, 0.029, 1.0)
-    limits = chart_of(model, View(against="seconds"), 60).x_limits
+    limits = chart_of(model, CurveOptions(against="seconds"), 60).x_limits
     assert limits is not None
     assert limits[0] == 0
     assert limits[1] == pytest.approx(0.03)
@@ -127,12 +127,12 @@ def test_the_axis_follows_the_later_values_after_a_large_early_one() -> None:
     model = RunModel(Settings())
     for number in range(1, 201):
         model.meta_loss.add(number, number / 100, 30.0 if number < 10 else 1.0 + 0.1 * (number // 10 % 2))
-    chart = chart_of(model, View(), 60)
+    chart = chart_of(model, CurveOptions(), 60)
     plot = draw(chart, 60, 12, theme()).plot
     assert plot is not None
     assert plot.y.low > 0.9
     assert plot.y.high < 1.3
-    whole = draw(chart_of(model, View(log=True), 60), 60, 12, theme()).plot
+    whole = draw(chart_of(model, CurveOptions(log=True), 60), 60, 12, theme()).plot
     assert whole is not None
     assert whole.y.high > 30
     early = draw(chart, 60, 12, theme(), Zoom(window=(0, 20))).plot

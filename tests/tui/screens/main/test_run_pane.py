@@ -40,7 +40,7 @@ def test_progress_of_a_run_without_training() -> None:
 
 def test_failure_that_does_not_fit_ends_with_an_ellipsis() -> None:
     model = RunModel(Settings())
-    model.take(Failed(0, "task.ways is 5, but must be at most 3"))
+    model.add_event(Failed(0, "task.ways is 5, but must be at most 3"))
     numbers = RunNumbers()
     numbers.show(model, Phase.IDLE, Load())
     assert text(numbers.rows(15, 3, theme()))[:3] == ["task.ways is 5,", "but must be at", "most 3"]
@@ -49,7 +49,7 @@ def test_failure_that_does_not_fit_ends_with_an_ellipsis() -> None:
 
 def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
     model = RunModel(Settings())
-    model.take(started(model.settings))
+    model.add_event(started(model.settings))
     numbers = RunNumbers()
     numbers.show(model, Phase.IDLE, Load())
     rows = text(numbers.rows(20, 40, theme()))
@@ -64,18 +64,18 @@ def test_engine_is_batched_until_meta_steps_are_compiled() -> None:
 
     reason = "after 5,000 meta-steps; batched measured 2.38 ms per meta-step"
     model = RunModel(Settings())
-    model.take(replace(started(model.settings), engine="compiled", engine_reason=reason))
+    model.add_event(replace(started(model.settings), engine="compiled", engine_reason=reason))
     early = Fact(
         "engine", "batched, compiled after meta-step 5,000", detail=" (batched measured 2.38 ms per meta-step)"
     )
-    model.take(progress(241))
+    model.add_event(progress(241))
     assert engine() == early
-    model.take(progress(5000))
+    model.add_event(progress(5000))
     assert engine() == Fact("engine", "compiled", detail=f" ({reason})")
-    model.take(Tweaked(5100, "algorithm.inner_steps", 1, 3))
+    model.add_event(Tweaked(5100, "algorithm.inner_steps", 1, 3))
     assert engine() == early._replace(text="batched, compiled after meta-step 10,100")
-    model.take(Tweaked(5200, "algorithm.inner_lr", 0.01, 0.02))
-    model.take(progress(10_100))
+    model.add_event(Tweaked(5200, "algorithm.inner_lr", 0.01, 0.02))
+    model.add_event(progress(10_100))
     assert engine().text == "compiled"
 
 
@@ -88,24 +88,24 @@ def test_time_left_of_the_final_test(monkeypatch: pytest.MonkeyPatch) -> None:
     def facts() -> dict[str, str]:
         return {fact.label: fact.text for fact in facts_of(model, Load(), Phase.RUNNING)}
 
-    model.take(progress(total - 10))
-    model.take(progress(total - 9))
+    model.add_event(progress(total - 10))
+    model.add_event(progress(total - 9))
     assert facts()["time"].endswith("0:00 left")
     for iteration in range(total - 8, total + 1):
-        model.take(progress(iteration))
-    model.take(Evaluating(total, "test", 0, 600))
+        model.add_event(progress(iteration))
+    model.add_event(Evaluating(total, "test", 0, 600))
     assert facts()["evaluating"] == "0 of 600 test tasks"
     assert "left" not in facts()["time"]
     now += 20
-    model.take(Evaluating(total, "test", 200, 600))
+    model.add_event(Evaluating(total, "test", 200, 600))
     assert facts()["evaluating"] == "200 of 600 test tasks, 0:40 left"
 
 
 def test_sentences_in_the_journal_begin_with_a_capital() -> None:
     model = RunModel(Settings())
     for warning in ("metrics.jsonl cannot be written", "the interval is wide", "metatui cannot follow the run"):
-        model.take(Warned(5, warning))
-    model.take(Failed(5, "the run ended after meta-step 5"))
+        model.add_event(Warned(5, warning))
+    model.add_event(Failed(5, "the run ended after meta-step 5"))
     assert [line.text for line in model.journal] == [
         "metrics.jsonl cannot be written",
         "The interval is wide",
@@ -122,20 +122,20 @@ def test_run_that_waits_for_the_disk_says_so() -> None:
 
     model = RunModel(Settings())
     text = "metrics.jsonl cannot be written: No space left on device; training is waiting"
-    model.take(Warned(5, text))
-    model.take(Paused(5))
+    model.add_event(Warned(5, text))
+    model.add_event(Paused(5))
     assert waits() == [Fact("paused", text, warning=True)]
-    model.take(Resumed(5))
-    model.take(Checkpointed(6, "last"))
-    model.take(Paused(6))
+    model.add_event(Resumed(5))
+    model.add_event(Checkpointed(6, "last"))
+    model.add_event(Paused(6))
     assert not waits()
 
 
 def test_only_the_newest_checkpoint_has_a_line_in_the_journal() -> None:
     model = RunModel(Settings())
     for event in (Checkpointed(5, "last"), Checkpointed(6, "best"), Checkpointed(7, "last"), Paused(7)):
-        model.take(event)
-    model.take(Checkpointed(8, "last"))
+        model.add_event(event)
+    model.add_event(Checkpointed(8, "last"))
     assert [(line.iteration, line.text) for line in model.journal] == [
         (7, "Checkpoint saved"), (7, "Paused"), (8, "Checkpoint saved"),
     ]  # fmt: skip
@@ -152,6 +152,6 @@ def test_only_the_newest_checkpoint_has_a_line_in_the_journal() -> None:
 )
 def test_end_of_a_run_in_the_journal(reason: str, text: str, tone: str) -> None:
     model = RunModel(Settings())
-    model.take(Finished(7, reason, 1.0, None))
+    model.add_event(Finished(7, reason, 1.0, None))
     (line,) = model.journal
     assert (line.iteration, line.text, line.tone) == (7, text, tone)

@@ -41,7 +41,7 @@ async def test_line_follows_the_form_and_the_shown_run(make: Callable[..., Metat
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:
-        await app.complete()
+        await app.create_tabs()
 
         def line() -> str:
             return app.work_tab.status.render_line(0).text.strip()

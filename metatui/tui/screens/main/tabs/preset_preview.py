@@ -10,7 +10,7 @@ from metatui.learning.explanations import explanation
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.screens.explain import page as explanation_page
 from metatui.tui.screens.main.tabs.preset_list import missing_data
-from metatui.tui.screens.main.tabs.previews import changed_settings, labelled, section
+from metatui.tui.screens.main.tabs.previews import changed_settings, labelled_paragraphs, section
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import Page, paragraph
@@ -38,10 +38,10 @@ def page(preset: Preset, form: Settings | None) -> Page:
             ("Measured:", preset.measured or ""),
             ("Notes:", preset.notes),
         )
-        drawn += [[], *labelled(parts, width, theme)]
+        drawn += [[], *labelled_paragraphs(parts, width, theme)]
         drawn += _compared_with_form(preset, form, width, theme)
         changes = [(f"{change.iteration:,}:", in_words(change)) for change in preset.changes]
-        drawn += section("Scheduled changes, by meta-step", labelled(changes, width, theme), width, theme)
+        drawn += section("Scheduled changes, by meta-step", labelled_paragraphs(changes, width, theme), width, theme)
         return [*drawn, [], *explanation_page(explanation(preset.settings), width, theme)]
 
     return rows

@@ -18,7 +18,7 @@ def section(title: str, rows: Sequence[Row], width: int, theme: ChartTheme) -> l
     return [[], *paragraph(title, width, theme, theme.title), *rows] if rows else []
 
 
-def labelled(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) -> list[Row]:
+def labelled_paragraphs(parts: Iterable[tuple[str, str]], width: int, theme: ChartTheme) -> list[Row]:
     """Return a paragraph for each pair of a label and a text, except for pairs with an empty text."""
     rows: list[Row] = []
     for label, text in parts:
@@ -37,11 +37,11 @@ def changed_settings(settings: Settings, other: Settings, other_name: str, width
         other_name: word that stands before the values of `other`, such as `preset`.
     """
     parts = [
-        (f"{FIELDS[path].label}:", f"{shown(settings, path)} ({other_name} {shown(other, path)})")
+        (f"{FIELDS[path].label}:", f"{format_setting(settings, path)} ({other_name} {format_setting(other, path)})")
         for path in differences(settings, other)
     ]
-    return labelled(parts, width, theme)
+    return labelled_paragraphs(parts, width, theme)
 
 
-def shown(settings: Settings, path: str) -> str:
+def format_setting(settings: Settings, path: str) -> str:
     return text_of(settings.value(path)) or "empty"

@@ -10,7 +10,7 @@ from metatui.runs.formatting import accuracy
 from metatui.runs.storage.summary import RunSummary
 from metatui.tui.formatting import best_and_last
 from metatui.tui.widgets.table import Cell, Column, Item
-from metatui.utils.numbers import diverged, interval
+from metatui.utils.numbers import format_diverged, interval
 
 LIVE = "● "
 """Marker before the status of a run that is training."""
@@ -29,7 +29,7 @@ def result(run: RunSummary) -> str:
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
     if test.diverged and not test.is_finite:
-        return f"test: {diverged(test.diverged, test.tasks)}"
+        return f"test: {format_diverged(test.diverged, test.tasks)}"
     text = f"test {accuracy(*test.final)}" if test.accuracy else f"test loss {interval(*test.final)}"
     return f"{text}, {test.diverged:,} diverged" if test.diverged else text
 
@@ -40,12 +40,12 @@ def has_no_result(run: RunSummary) -> bool:
     return last is not None and not last.is_finite
 
 
-def when(run: RunSummary) -> str:
+def start_time(run: RunSummary) -> str:
     """Format the local start time of the run."""
     return f"{run.started.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _goodness(run: RunSummary) -> tuple[bool, float] | None:
+def _result_sort_key(run: RunSummary) -> tuple[bool, float] | None:
     """Return a sort key for the result of a run. In descending order, accuracies come before losses, best first."""
     best = run.test or run.best
     if best is None or not best.is_finite:
@@ -70,7 +70,7 @@ SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if colum
 SORT_KEYS: Final[Mapping[str, Callable[[RunSummary], Any]]] = {
     "Run": lambda run: run.id,
     "Status": lambda run: STATUSES.index(run.status),
-    "Result": _goodness,
+    "Result": _result_sort_key,
     "Meta-steps": lambda run: run.iteration,
     "Preset": lambda run: run.preset,
     "Started": lambda run: (run.started, run.id),
@@ -126,9 +126,9 @@ class ListedRun:
             Cell(outcome, "warning" if has_no_result(run) else "text", short=outcome.removeprefix("test ")),
             Cell(f"{run.iteration:,}"),
             Cell(f"{preset}, changed live", short=f"changed live, {preset}") if run.changed_live else Cell(preset),
-            Cell(when(run), "muted"),
+            Cell(start_time(run), "muted"),
         )
-        parts = [run.id, run.status, run.preset or "", when(run)]
+        parts = [run.id, run.status, run.preset or "", start_time(run)]
         if run.settings:
             parts += [run.settings.algorithm.name, run.settings.task.source]
         self._words = " ".join(parts).lower()

@@ -19,17 +19,17 @@ from metatui.runs.storage.summary import RunSummary
 from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.model.replay import outline
 from metatui.tui.model.run_model import RunModel
-from metatui.tui.screens.main.curves import View, chart_of
+from metatui.tui.screens.main.curves import CurveOptions, chart_of
 from metatui.tui.screens.main.journal import wrapped_lines
 from metatui.tui.screens.main.tabs.previews import changed_settings, section
-from metatui.tui.screens.main.tabs.run_list import is_live, when
+from metatui.tui.screens.main.tabs.run_list import is_live, start_time
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, columns
 from metatui.tui.widgets.scroll_view import Page, paragraph
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, quote
-from metatui.utils.text import as_sentence, counted, sanitize
+from metatui.utils.text import as_sentence, format_count, sanitize
 
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
@@ -166,7 +166,7 @@ def _chart(details: RunDetails, width: int, height: int, theme: ChartTheme) -> l
     model = details.model
     if model is None:
         return []
-    view = View(metric="accuracy" if model.settings.is_classification else "loss")
+    view = CurveOptions(metric="accuracy" if model.settings.is_classification else "loss")
     return paint(replace(chart_of(model, view, width), empty="No meta-steps yet"), width, height, theme)
 
 
@@ -207,9 +207,9 @@ def _amount(run: RunSummary, details: RunDetails) -> str:
         if details.model and details.model.other_user:
             owner = details.model.other_user
             live = with_keys(" Press {open_run} to watch the run; ") + f"only user {owner} can stop it."
-    steps = counted(run.iteration, "meta-step")
+    steps = format_count(run.iteration, "meta-step")
     now = [text for text in (details.activity or run.activity, run.process) if text]
-    return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {when(run)}.{live}"
+    return f"{', '.join([run.status.capitalize(), f'{steps}{seconds}', *now])}, started {start_time(run)}.{live}"
 
 
 def results(run: RunSummary) -> list[str]:

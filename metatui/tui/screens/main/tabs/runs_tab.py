@@ -28,7 +28,7 @@ from metatui.tui.screens.main.tabs.run_list import (
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.scroll_view import ScrollView
 from metatui.tui.widgets.table import Table
-from metatui.utils.text import counted
+from metatui.utils.text import format_count
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the list."""
@@ -99,7 +99,7 @@ class RunsTab(ListTab):
         by_id = {each.id: each.run for each in self._all.values()}
         return [by_id[run_id] for run_id in self.marked]
 
-    def opened(self) -> None:
+    def reload_on_open(self) -> None:
         """Reload the list when the tab is opened."""
         self._moved, self._placed = False, self._selected_id
         self._select_wanted()
@@ -211,7 +211,7 @@ class RunsTab(ListTab):
 
     def _title(self) -> str:
         count, listed = len(self._all), len(self._listed)
-        runs = counted(count, "run")
+        runs = format_count(count, "run")
         shown = runs if listed == count else f"{listed:,} of {runs}"
         return f"{shown}, {len(self.marked):,} marked" if self.marked else shown
 

@@ -31,7 +31,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.colors.themes import CYCLE
 from metatui.tui.keyboard.actions import BY_ID, AppContext
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.main.curves import View, chart_of
+from metatui.tui.screens.main.curves import CurveOptions, chart_of
 from metatui.tui.screens.main.header_footer import KeyBar
 from metatui.tui.screens.main.tabs import runs_tab
 from metatui.tui.screens.main.tabs.run_list import COLUMNS, ListedRun
@@ -85,8 +85,8 @@ def selected(app: MetatuiApp) -> str:
 
 def test_at_most_eight_runs_are_compared() -> None:
     for action in ("compare_runs", "report_runs"):
-        assert not BY_ID[action].refuse(AppContext(row=True, marked=8))
-        assert "at most 8" in BY_ID[action].refuse(AppContext(row=True, marked=9))
+        assert not BY_ID[action].refusal_reason(AppContext(row=True, marked=8))
+        assert "at most 8" in BY_ID[action].refusal_reason(AppContext(row=True, marked=9))
 
 
 def test_filter_finds_the_shown_date(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -611,7 +611,7 @@ async def test_snapshots(
     make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("run_list", "run_preview"):
-        monkeypatch.setattr(f"metatui.tui.screens.main.tabs.{module}.when", lambda run: "2026-01-02 03:04")
+        monkeypatch.setattr(f"metatui.tui.screens.main.tabs.{module}.start_time", lambda run: "2026-01-02 03:04")
     monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.place", lambda run: "/runs")
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -627,8 +627,8 @@ async def test_delete_dialog_snapshots(
     make: Make, compare_sizes: Callable[[Pilot[None]], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RunFolder, "size", lambda run: 1_000_000)
-    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_list.when", lambda run: "2026-01-02 03:04")
-    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_list.start_time", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.start_time", lambda run: "2026-01-02 03:04")
     monkeypatch.setattr("metatui.tui.screens.main.tabs.run_preview.place", lambda run: "/runs")
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -662,7 +662,7 @@ def test_preview_of_a_run_whose_plugin_is_not_loaded(runs_dir: Path, old: str, s
     assert details.missing.endswith(" is 'mine', which needs its plugin: start with --plugin FILE.py.")
     assert details.model is not None
     assert (len(details.model.meta_loss), len(details.model.accuracy)) == (40, 40)
-    chart = chart_of(details.model, View(metric="accuracy"), 100)
+    chart = chart_of(details.model, CurveOptions(metric="accuracy"), 100)
     assert len(chart.series[0].points) == 40
     run.settings_path.write_text("no TOML")
     assert summarise(run).seed is None
