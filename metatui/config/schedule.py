@@ -14,10 +14,10 @@ from metatui.config.fields import FIELDS, change, find_field, text_of
 from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 
-MOST = 1000
+MAX_ENTRIES = 1000
 """Maximum number of scheduled changes and validations."""
 
-LAST = 100_000_000
+STEP_LIMIT = 100_000_000
 """Upper limit (exclusive) of the meta-steps at which changes or validations can be scheduled."""
 
 
@@ -57,7 +57,7 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
     """
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise BadInput(f"changes is {quote(items)}, but must be a list of tables, each under [[changes]]")
-    if len(items) > MOST:
+    if len(items) > MAX_ENTRIES:
         raise _too_many(len(items))
     return checked([_read(item, f"change {number}") for number, item in enumerate(items, 1)], settings)
 
@@ -68,7 +68,7 @@ def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ..
     Raises:
         BadInput: if a change is out of order or not allowed.
     """
-    if len(changes) > MOST:
+    if len(changes) > MAX_ENTRIES:
         raise _too_many(len(changes))
     valid: list[Planned] = []
     for number, planned in enumerate(changes, 1):
@@ -110,7 +110,7 @@ def brief(path: str, value: Scalar) -> str:
 
 
 def _too_many(count: int) -> BadInput:
-    return BadInput(f"there are {count:,} changes, but at most {MOST:,} are allowed")
+    return BadInput(f"there are {count:,} changes, but at most {MAX_ENTRIES:,} are allowed")
 
 
 def _read(item: Mapping[str, Any], here: str) -> Planned:
@@ -124,9 +124,10 @@ def _read(item: Mapping[str, Any], here: str) -> Planned:
         if key not in item:
             raise BadInput(f"{here}: {key} is missing")
     iteration = item["iteration"]
-    if type(iteration) is not int or not 0 <= iteration < LAST:
+    if type(iteration) is not int or not 0 <= iteration < STEP_LIMIT:
         raise BadInput(
-            f"{here}: iteration is {quote(iteration)}, but must be a whole number of meta-steps from 0 to {LAST - 1:,}"
+            f"{here}: iteration is {quote(iteration)}, but must be a whole number of meta-steps from 0 to "
+            f"{STEP_LIMIT - 1:,}"
         )
     if "validate" in item:
         if item["validate"] is not True:

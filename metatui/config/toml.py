@@ -22,7 +22,7 @@ from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 from metatui.utils.files import read_bounded
 
-LARGEST = 256 * 1024
+MAX_BYTES = 256 * 1024
 """Maximum size in bytes of a settings file. Bundled presets have about 2,000 bytes."""
 
 
@@ -72,7 +72,7 @@ def read_tables(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: if the file cannot be read. The message names the file and, if possible, the line.
     """
-    data = read_bounded(path, LARGEST)
+    data = read_bounded(path, MAX_BYTES)
     try:
         tables = parse_text(data)
     except RecursionError:

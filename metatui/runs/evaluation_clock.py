@@ -7,7 +7,7 @@ import time
 from metatui.events import Evaluating
 from metatui.runs.formatting import duration
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """Minimum number of seconds between two events of an evaluation before the remaining time is estimated."""
 
 
@@ -34,7 +34,7 @@ class EvaluationClock:
         if self._first is None or self._last is None:
             return None
         done, took = self._last.done - self._first.done, self._at - self._since
-        if done <= 0 or took < LEAST_SECONDS:
+        if done <= 0 or took < MIN_SECONDS:
             return None
         return took * (self._last.tasks - self._last.done) / done
 

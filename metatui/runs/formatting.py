@@ -21,7 +21,7 @@ from metatui.utils.text import as_sentence, format_count, sanitize
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
-MOST_TARGETS = 3
+MAX_TARGETS = 3
 """Maximum number of target columns whose standard deviations are shown."""
 
 
@@ -77,8 +77,8 @@ def target_scales(run: RunFolder) -> str:
     if schema is None or schema.outputs is None:
         return ""
     columns = list(zip(schema.outputs.columns, schema.outputs.scale, strict=True))
-    scales = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in columns[:MOST_TARGETS])
-    return f"standardised; standard deviation {scales}{', …' if len(columns) > MOST_TARGETS else ''}"
+    scales = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in columns[:MAX_TARGETS])
+    return f"standardised; standard deviation {scales}{', …' if len(columns) > MAX_TARGETS else ''}"
 
 
 def parameters(evaluation: Evaluation, rate_source: str = "") -> str:

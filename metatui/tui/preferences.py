@@ -16,7 +16,7 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_atomically, writing
 
-LARGEST = 64 * 1024
+MAX_BYTES = 64 * 1024
 """Maximum size in bytes of the preferences file, and of the keymap file."""
 
 
@@ -125,6 +125,6 @@ def read_table(path: Path, not_toml: str) -> dict[str, Any]:
     if not os.path.lexists(path):
         return {}
     try:
-        return parse_text(read_bounded(path, LARGEST))
+        return parse_text(read_bounded(path, MAX_BYTES))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a huge number, or deep nesting
         raise BadInput(f"{quote(str(path), 200)} {not_toml}: {quote(str(error), 200)[1:-1]}") from None

@@ -19,7 +19,7 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-PASSING = frozenset(
+TEMPORARY_ERRNOS = frozenset(
     {
         errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOLCK,
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
@@ -36,7 +36,7 @@ class WriteRefusedError(MetatuiError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
-        self.passing = error.errno in PASSING
+        self.passing = error.errno in TEMPORARY_ERRNOS
         """True if a later attempt to write may succeed."""
 
 

@@ -13,7 +13,7 @@ from metatui.utils.errors import quote
 from metatui.utils.files import reason
 from metatui.utils.text import sanitize
 
-LARGEST = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Size in bytes above which the log is renamed and a new log is started."""
 
 
@@ -37,7 +37,7 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
-            if path.stat().st_size > LARGEST:
+            if path.stat().st_size > MAX_BYTES:
                 path.replace(path.with_suffix(".old.log"))
         log = path.open("ab", buffering=0)
     except OSError as error:

@@ -31,7 +31,7 @@ from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 
 FEW, MANY = 1_000, 1_000_000
-LARGEST_GROWTH = 50 * 2**20
+MAX_GROWTH = 50 * 2**20
 DRAINED = 500
 """Number of meta-steps that are taken from the queue at once, as in the app while a run performs 1,000 meta-steps per
 second."""
@@ -56,7 +56,7 @@ def measure() -> list[Figure]:
 
 
 def _memory(what: str, growth: float) -> Figure:
-    return Figure(what, "50 MB", f"{growth / 1e6:.1f} MB", growth < LARGEST_GROWTH)
+    return Figure(what, "50 MB", f"{growth / 1e6:.1f} MB", growth < MAX_GROWTH)
 
 
 def _child(what: str) -> dict[str, float]:

@@ -11,7 +11,7 @@ from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import COMMAND, Watched, new_home, settings, surroundings
 
-LEAST = 0.95
+MIN_SPEED_RATIO = 0.95
 
 
 def measure(work: Sequence[tuple[str, int]], *, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
@@ -42,7 +42,9 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
         f"{100 * ratio:.1f} % ({statistics.median(within):.4g} of {statistics.median(without):.4g} meta-steps/s; "
         f"rounds {', '.join(f'{100 * each:.0f}' for each in ratios)})"
     )
-    return Figure(f"speed in the app, relative to the speed without it, {preset}", "95 %", measured, ratio >= LEAST)
+    return Figure(
+        f"speed in the app, relative to the speed without it, {preset}", "95 %", measured, ratio >= MIN_SPEED_RATIO
+    )
 
 
 def speed(home: Path) -> float:

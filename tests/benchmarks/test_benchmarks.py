@@ -48,7 +48,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "usable_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
-    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)
+    monkeypatch.setattr(timing, "MIN_ROUNDS", 1)
 
 
 def small(algorithm: str, task: Mapping[str, Scalar] = WAVES) -> Work:
@@ -137,7 +137,7 @@ def test_libraries_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     The first meta-step of each library takes 100 s, like a compilation, which must not be included in the times.
     """
-    for name, value in {"WARM_UP": 0.9, "TURN": 5.0, "SLOW": 2000.0, "FEWEST_ROUNDS": 3}.items():
+    for name, value in {"WARM_UP": 0.9, "TURN": 5.0, "SLOW": 2000.0, "MIN_ROUNDS": 3}.items():
         monkeypatch.setattr(timing, name, value)
     monkeypatch.setattr(timing, "usable_cores", lambda: 2)
     clock = FakeTime()

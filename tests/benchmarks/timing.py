@@ -32,7 +32,7 @@ TURN = 1.0
 SLOW = 1000.0
 """Time of a meta-step in milliseconds above which only the first turn has a warm-up."""
 
-FEWEST_ROUNDS = 5
+MIN_ROUNDS = 5
 
 
 class Disagree(Exception):
@@ -105,11 +105,11 @@ def choose_threads(side: Side) -> None:
 def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
     """Time all implementations in rounds, in which each one takes one turn.
 
-    The measurement takes about `seconds` seconds and at least FEWEST_ROUNDS rounds.
+    The measurement takes about `seconds` seconds and at least MIN_ROUNDS rounds.
     """
     turns: dict[str, list[float]] = {side.name: [] for side in sides}
     began, rounds = time.perf_counter(), 0
-    while rounds < FEWEST_ROUNDS or time.perf_counter() - began < seconds:
+    while rounds < MIN_ROUNDS or time.perf_counter() - began < seconds:
         for side in sides:
             before = turns[side.name]
             before.append(turn(side, warm=not before or before[-1] < SLOW))

@@ -562,7 +562,7 @@ def test_internal_errors_are_logged(
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(RunStore, "summaries", broken)
-    monkeypatch.setattr(logs, "LARGEST", 10)
+    monkeypatch.setattr(logs, "MAX_BYTES", 10)
     log = tmp_path / "metatui.log"
     log.write_text("a log that is too large")
     assert main(["runs"]) == 1

@@ -17,9 +17,9 @@ from metatui.config import presets
 from metatui.config.constraints import violations
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, change
-from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
+from metatui.config.schedule import MAX_ENTRIES, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings, common_fields
-from metatui.config.toml import LARGEST, parse_tables, settings_toml
+from metatui.config.toml import MAX_BYTES, parse_tables, settings_toml
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
@@ -227,7 +227,7 @@ def plan(*changes: str) -> str:
             "change 2: iteration is 8, but must be at least 9, the iteration of the previous change",
         ),
         (
-            plan(*["iteration = 9\nvalidate = true"] * (MOST + 1)),
+            plan(*["iteration = 9\nvalidate = true"] * (MAX_ENTRIES + 1)),
             "there are 1,001 changes, but at most 1,000 are allowed",
         ),
         (
@@ -235,7 +235,7 @@ def plan(*changes: str) -> str:
             + plan("iteration = 1\nsetting = 'algorithm.outer_lr'\nvalue = 0.0001"),
             "change 1: algorithm.outer_lr_final is 0.001, but must be at most",
         ),
-        ("#" * (LARGEST + 1), "is too large: at most 262,144 bytes are read"),
+        ("#" * (MAX_BYTES + 1), "is too large: at most 262,144 bytes are read"),
     ],
 )
 def test_invalid_files_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -248,8 +248,8 @@ def test_invalid_files_are_refused(tmp_path: Path, text: str, sentence: str) -> 
 
 
 def test_maximum_number_of_changes(tmp_path: Path) -> None:
-    (tmp_path / "many.toml").write_text(plan(*["iteration = 99_999_999\nvalidate = true"] * MOST))
-    assert presets.load(tmp_path / "many.toml").changes == (PlannedValidation(99_999_999),) * MOST
+    (tmp_path / "many.toml").write_text(plan(*["iteration = 99_999_999\nvalidate = true"] * MAX_ENTRIES))
+    assert presets.load(tmp_path / "many.toml").changes == (PlannedValidation(99_999_999),) * MAX_ENTRIES
 
 
 def test_invalid_preset_does_not_hide_others(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ CELLS: Mapping[str, Values] = {
 """The Omniglot experiments in section 5.2 of Finn et al. (2017), with glyphs in place of Omniglot images, since glyphs
 need no download."""
 
-SMALLEST: Values = {
+TINY: Values = {
     "task.queries": 2, "model.filters": 4, "model.hidden": (8,), "algorithm.meta_batch": 2, "algorithm.inner_steps": 1,
     "compute.threads": 1,
 }  # fmt: skip
@@ -127,7 +127,7 @@ class Lab:
         Raises:
             SettingsError: if the settings are invalid.
         """
-        smallest = SMALLEST if self.tiny else {}
+        smallest = TINY if self.tiny else {}
         if self.tiny and "task.ways" in work:
             smallest = {**smallest, "task.ways": 3}
         return change(Settings(), {**work, **smallest, "compute.device": self.device, **(more or {})})

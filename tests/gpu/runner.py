@@ -33,7 +33,7 @@ GRACE = 0.15
 """Fraction of a step's time limit between `Lab.until`, when the step should end on its own, and the end of the time
 limit, when the step is killed."""
 
-FEWEST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """Minimum time for a step in seconds. A step that would have less time is not started."""
 
 IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.execution.session", "metatui.learning.checks.check")
@@ -82,7 +82,7 @@ def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> lis
     for number, step in enumerate(steps):
         left = end - time.monotonic()
         share = left * step.share / sum(each.share for each in steps[number:])
-        if share < FEWEST_SECONDS:
+        if share < MIN_SECONDS:
             say({"step": step.name, "status": "not begun", "problem": "no time was left for it"})
             failed.append(step.name)
         elif not run_one(step, lab, share, say, context):

@@ -246,7 +246,7 @@ def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_slow_matrix_sizes_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [spend])
-    assert timing.matmul_rate(CPU, torch.float32) == 2 * 256**3 / timing.SPEND
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 256**3 / timing.SECONDS_PER_SIZE
 
 
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",

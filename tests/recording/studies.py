@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.terminal.watching import Terminal
 
-MOST_SUITES: Final = 20
+MAX_SUITES: Final = 20
 
 MEASURED: Final = 1800.0
 """Timeout for a long computation such as a comparison, in seconds. It is enough for a large suite on a busy machine."""
@@ -67,7 +67,7 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
 
 def choose(at: Terminal, suite: str) -> None:
     """Move the cursor down in the list of suites until `suite` is selected."""
-    for _ in range(MOST_SUITES):
+    for _ in range(MAX_SUITES):
         before = shown(at)
         if before == suite:
             return

@@ -69,7 +69,7 @@ def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
     monkeypatch.setattr("metatui.tui.app.FINISH_START_AFTER", 3600.0)
     monkeypatch.setattr("metatui.tui.app.MetatuiApp.NOTIFICATION_TIMEOUT", 3600.0)
-    monkeypatch.setattr("metatui.tui.terminal.key_order.LONGEST_WAIT", 3600.0)
+    monkeypatch.setattr("metatui.tui.terminal.key_order.MAX_WAIT_SECONDS", 3600.0)
 
 
 @pytest.fixture

@@ -37,20 +37,20 @@ def test_output_is_in_the_log_at_once(log: Path) -> None:
     assert file.closed
 
 
-@pytest.mark.parametrize(("more", "left"), [(0, logs.LARGEST), (1, 0)])
+@pytest.mark.parametrize(("more", "left"), [(0, logs.MAX_BYTES), (1, 0)])
 def test_log_is_renamed_above_its_largest_size(more: int, left: int, log: Path) -> None:
     log.parent.mkdir(parents=True)
     old = log.with_name("metatui.old.log")
     old.write_text("older")
     log.touch()
-    os.truncate(log, logs.LARGEST + more)
+    os.truncate(log, logs.MAX_BYTES + more)
     with open_log():
         assert log.stat().st_size == left
-    assert old.stat().st_size == (logs.LARGEST + 1 if more else len("older"))
+    assert old.stat().st_size == (logs.MAX_BYTES + 1 if more else len("older"))
 
 
 def test_log_that_cannot_be_renamed_is_continued(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "LARGEST", 10)
+    monkeypatch.setattr(logs, "MAX_BYTES", 10)
     (log.with_name("metatui.old.log") / "folder").mkdir(parents=True)
     log.write_text("a large log\n")
     write_log("a run failed")

@@ -31,17 +31,17 @@ STYLES = {
     "": "none",
 }
 
-WIDEST = 120
+MAX_WIDTH = 120
 """Maximum width of the report in columns."""
 
-NARROWEST_BAR = 8
+MIN_BAR_WIDTH = 8
 
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
 def show(measurements: Sequence[Measurement], screen: Console, *, ascii_only: bool) -> None:
     """Print the fastest engines, a table and a plot for each task, and notes."""
-    screen.width = min(screen.width, WIDEST)
+    screen.width = min(screen.width, MAX_WIDTH)
     look = Symbols.ASCII if ascii_only else symbols.detect(os.environ, screen.encoding)
     glyphs = GLYPHS[look]
     by_cell = {m.cell: m for m in measurements}
@@ -68,7 +68,7 @@ def _show_table(
     figures = {cell: rows.figures(measurements[cell]) for _, cell in lines}
     texts = [(name, rows.engine(cell), *figures[cell]) for name, cell in lines]
     head = [tuple(max(heading.split("\n"), key=len) for heading in rows.HEADINGS)]
-    widths = column_widths([*head, *texts], screen.width - GAP - NARROWEST_BAR)
+    widths = column_widths([*head, *texts], screen.width - GAP - MIN_BAR_WIDTH)
     if widths is None:
         headings = [heading.replace("-\n", "-").replace("\n", " ") for heading in rows.HEADINGS]
         named = ((rows.name(cell.work), rows.engine_name(cell), *figures[cell]) for _, cell in lines)

@@ -19,13 +19,14 @@ from metatui.utils.text import sanitize, wrap_text
 GAP = 2
 """Number of spaces between two columns."""
 
-WIDEST = 52
+MAX_CELL_WIDTH = 52
 """Maximum width to which cells are padded in a table that is not wrapped. Wider cells are printed in full."""
 
-LONGEST_RULE = 160
-"""Maximum length of the line below the headings of a table that is not wrapped, if cells are wider than `WIDEST`."""
+MAX_RULE_WIDTH = 160
+"""Maximum length of the line below the headings of a table that is not wrapped, if cells are wider than
+`MAX_CELL_WIDTH`."""
 
-NARROWEST = 20
+MIN_COLUMN_WIDTH = 20
 """Minimum width of a wrapped column. If a column would be narrower, each row of the table is printed as a list of
 values."""
 
@@ -111,8 +112,11 @@ def show_table(
 def _show_unwrapped(
     screen: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], right_aligned: AbstractSet[str]
 ) -> None:
-    """Print a table without wrapping its cells. A cell wider than `WIDEST` moves the rest of its row to the right."""
-    widths = [min(WIDEST, max(map(cell_len, column))) for column in zip(heads, *rows, strict=True)]
+    """Print a table without wrapping its cells.
+
+    A cell wider than `MAX_CELL_WIDTH` moves the rest of its row to the right.
+    """
+    widths = [min(MAX_CELL_WIDTH, max(map(cell_len, column))) for column in zip(heads, *rows, strict=True)]
     lines = []
     for row in (heads, *rows):
         cells = []
@@ -121,7 +125,7 @@ def _show_unwrapped(
             cells.append(spaces + text if head in right_aligned else text + spaces)
         lines.append((" " * GAP).join(cells).rstrip())
     columns = sum(widths) + GAP * (len(widths) - 1)
-    rule = plain(screen, "─" * max(columns, min(LONGEST_RULE, max(map(cell_len, lines)))))
+    rule = plain(screen, "─" * max(columns, min(MAX_RULE_WIDTH, max(map(cell_len, lines)))))
     for line in (lines[0], rule, *lines[1:]):
         screen.print(Text(line), soft_wrap=True)
 
@@ -131,7 +135,7 @@ def column_widths(lines: Sequence[Sequence[str]], room: int) -> list[int] | None
     columns = list(zip(*lines, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
     least = [
-        max(min(width, NARROWEST), *(cell_len(word) for text in column for word in text.split() or [""]))
+        max(min(width, MIN_COLUMN_WIDTH), *(cell_len(word) for text in column for word in text.split() or [""]))
         for width, column in zip(widths, columns, strict=True)
     ]
     for _ in range(sum(widths) + GAP * (len(widths) - 1) - room):
@@ -149,7 +153,7 @@ def wrapped(text: str, width: int, indent: int = 0, hanging: int = 0) -> list[st
     """
     lines = wrap_text(
         text,
-        max(width, indent + NARROWEST, hanging + NARROWEST),
+        max(width, indent + MIN_COLUMN_WIDTH, hanging + MIN_COLUMN_WIDTH),
         initial_indent=" " * indent,
         subsequent_indent=" " * hanging,
         break_long_words=False,

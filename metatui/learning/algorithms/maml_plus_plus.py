@@ -52,7 +52,7 @@ HAS_BATCH_NORM: When = {
     "model.name": Names(MODELS, lambda model: model.batch_norm), "model.norm": frozenset({"batch"}),
 }  # fmt: skip
 
-LEAST_WEIGHT = 0.03
+MIN_WEIGHT = 0.03
 """Minimum of the annealed weight of every query loss except the last, as a multiple of the initial weight. The value is
 taken from the authors' code."""
 
@@ -184,7 +184,7 @@ class MAMLPlusPlus(MAML):
         # At first, all steps have the same weight. Then all weights but the last decrease linearly to their minimum,
         # and the last weight is the remainder.
         steps = self.inner_steps
-        weight = max(1 - self.progress / self.options.multi_step, LEAST_WEIGHT) / steps
+        weight = max(1 - self.progress / self.options.multi_step, MIN_WEIGHT) / steps
         return [0.0, *[weight] * (steps - 1), 1 - weight * (steps - 1)]
 
     @classmethod

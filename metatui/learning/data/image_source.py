@@ -16,7 +16,7 @@ from torch import Tensor
 from metatui.events import Pool
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
-from metatui.learning.data.schema import MOST_CLASSES, DataSchema
+from metatui.learning.data.schema import MAX_CLASSES, DataSchema
 from metatui.learning.hardware.devices import to_device
 from metatui.utils.errors import BadInput
 from metatui.utils.text import sanitize
@@ -128,7 +128,7 @@ class ImageSource(TaskSource):
         names: dict[str, tuple[str, ...]] = {
             split: tuple(sanitize(self.class_name(split, number)) for number in range(count))
             for split, count in counts.items()
-            if count <= MOST_CLASSES
+            if count <= MAX_CLASSES
         }
         return replace(super().schema, classes=names)
 

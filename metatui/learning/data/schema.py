@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from metatui.config.registry import Kind
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
 """Class names are listed only for splits with at most this many classes. Generated characters have more classes."""
 
 
@@ -38,4 +38,4 @@ class DataSchema:
     outputs: Standardisation | None = None
     """Standardisation of the target columns of a table. None for other data sets."""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the classes of each split. Splits with more than `MOST_CLASSES` classes are omitted."""
+    """Names of the classes of each split. Splits with more than `MAX_CLASSES` classes are omitted."""

@@ -45,7 +45,7 @@ training, because compiling takes 20 s on two cores."""
 MAX_BYTES = 4 * 2**20
 """Maximum size of the cache file, in bytes. A larger file is not read."""
 
-KEPT = 500
+MAX_ENTRIES = 500
 """Maximum number of entries in the cache file. When there are more, the oldest ones are dropped."""
 
 SECONDS = 0.4
@@ -70,7 +70,7 @@ class EngineTimings:
         known.pop(self._key, None)
         known[self._key] = self.ms
         with suppress(MetatuiError), replacing(paths.measured_engines_file()) as file:
-            file.write(json.dumps(dict(list(known.items())[-KEPT:]), indent=1).encode())
+            file.write(json.dumps(dict(list(known.items())[-MAX_ENTRIES:]), indent=1).encode())
 
 
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> EngineTimings:

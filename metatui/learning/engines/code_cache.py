@@ -16,7 +16,7 @@ from pathlib import Path
 
 from metatui.utils import paths
 
-LONGEST = 3600.0
+MAX_AGE_SECONDS = 3600.0
 """Age in seconds after which a temporary folder is removed. Compilations take minutes, so no compilation is still using
 such a folder."""
 
@@ -35,7 +35,7 @@ def private_folder() -> Path:
     folder.chmod(0o700)
     for path in folder.glob(f"{tempfile.gettempprefix()}*"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > LONGEST:
+            if time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
                 shutil.rmtree(path)
     return folder
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from metatui.learning.data.wave_ranges import AMPLITUDE, PHASE
 from metatui.utils.errors import BadInput
 
-LARGEST_AMPLITUDE = 10.0
+MAX_AMPLITUDE = 10.0
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Wave:
     phase: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.amplitude <= LARGEST_AMPLITUDE:
-            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and at most {LARGEST_AMPLITUDE:g}")
+        if not 0 < self.amplitude <= MAX_AMPLITUDE:
+            raise BadInput(f"amplitude is {self.amplitude:g}, but must be above 0 and at most {MAX_AMPLITUDE:g}")
         if not -2 * math.pi <= self.phase <= 2 * math.pi:
             raise BadInput(f"phase is {self.phase:g}, but must be from -2π to 2π")
 

@@ -30,7 +30,7 @@ CHUNK = {"regression": 200, "classification": 10}
 """Number of held-out tasks adapted together on a CPU: enough to keep the CPU busy, but few enough that a stop takes
 effect soon."""
 
-LARGEST = 2**31 - 1
+MAX_NUMEL = 2**31 - 1
 """Maximum number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 
@@ -178,14 +178,14 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Return the number of tasks to adapt together. On a GPU, `LARGEST` limits this number."""
+    """Return the number of tasks to adapt together. On a GPU, `MAX_NUMEL` limits this number."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings
     examples = max(shots, settings.task.queries) * (settings.task.ways if settings.is_classification else 1)
     unfolded = settings.compute.engine == "unfolded"
     largest = largest_activation(experiment.model, experiment.source.input_shape, unfolded=unfolded)
-    return max(1, LARGEST // (examples * largest))
+    return max(1, MAX_NUMEL // (examples * largest))
 
 
 def largest_activation(model: nn.Module, input_shape: tuple[int, ...], *, unfolded: bool) -> int:

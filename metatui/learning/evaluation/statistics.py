@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 DIVERGED = 1000.0
 """A regression task has diverged if its loss after adaptation exceeds this multiple of its loss before adaptation."""
 
-FEW = 13
+MAX_ENUMERATED = 13
 """If there are ties or zeros, Wilcoxon's test enumerates all outcomes for up to this many nonzero differences.
 
 With more differences, scipy's normal approximation is good enough. scipy would also use it if only a few of many
@@ -210,7 +210,7 @@ def _wilcoxon_p(differences: Floats) -> float:
     sizes = np.abs(differences[differences != 0])
     if not len(sizes):
         return 1.0
-    if len(sizes) > FEW or len(np.unique(sizes)) == len(differences):
+    if len(sizes) > MAX_ENUMERATED or len(np.unique(sizes)) == len(differences):
         return float(wilcoxon(differences).pvalue)
     # With ties or zeros there is no table of the distribution, but all assignments of signs can be enumerated.
     ranks = rankdata(sizes)

@@ -24,17 +24,17 @@ from metatui.learning.optim.losses import accuracy
 GRID = 101
 """Number of points per curve."""
 
-MOST_POINTS = 100
+MAX_POINTS = 100
 """Maximum number of query points in a curve view, and of predicted values for each inner step in a scatter view."""
 
-MOST_TARGETS = 4
+MAX_TARGETS = 4
 """Maximum number of targets in a view."""
 
-LARGEST_PICTURE = {1: 64, 3: 32}
+MAX_IMAGE_SIZE = {1: 64, 3: 32}
 """Maximum height and width in pixels of an image in a view, for each number of channels. A terminal shows fewer pixels.
 Colour images are smaller, so that their three channels take no more space on disk than one grey channel."""
 
-LEAST_COLOUR = 0.05
+MIN_CHANNEL_DIFFERENCE = 0.05
 """An image counts as coloured if the channels of at least one pixel differ by this much or more. In scans and JPEG
 files of grey pictures, the channels differ by less."""
 
@@ -158,8 +158,8 @@ def _curve_views(
             y_label=units.targets[0],
             support_x=_floats(units.x(episodes.support_x[t])),
             support_y=_floats(units.y(episodes.support_y[t])),
-            query_x=_floats(units.x(episodes.query_x[t, :MOST_POINTS])),
-            query_y=_floats(units.y(episodes.query_y[t, :MOST_POINTS])),
+            query_x=_floats(units.x(episodes.query_x[t, :MAX_POINTS])),
+            query_y=_floats(units.y(episodes.query_y[t, :MAX_POINTS])),
             grid=_floats(units.x(grid[t])),
             predictions=tuple(_floats(curve[t]) for curve in curves),
             loss=tuple(float(loss[t]) for loss in losses),
@@ -174,11 +174,11 @@ def _scatter_views(
 ) -> tuple[TaskView, ...]:
     episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
     units = _units(experiment.source, episodes)
-    shown = min(len(units.targets), MOST_TARGETS)
+    shown = min(len(units.targets), MAX_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
         """Return, for each target in the view, its value in each of the first few rows of `values` [Q, targets]."""
-        return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
+        return tuple(_floats(column) for column in units.y(values)[: MAX_POINTS // shown, :shown].T)
 
     predicted, losses = [], []
     for _, outputs in predictions(experiment, theta, episodes, steps):
@@ -211,8 +211,8 @@ def _image_views(
         ImageView(
             task=task,
             title=title,
-            height=min(episodes.query_x.shape[-2], LARGEST_PICTURE[channels[t]]),
-            width=min(episodes.query_x.shape[-1], LARGEST_PICTURE[channels[t]]),
+            height=min(episodes.query_x.shape[-2], MAX_IMAGE_SIZE[channels[t]]),
+            width=min(episodes.query_x.shape[-1], MAX_IMAGE_SIZE[channels[t]]),
             support=_pictures(episodes.support_x[t], channels[t]),
             support_labels=tuple(episodes.support_y[t].tolist()),
             query=_pictures(episodes.query_x[t, rows], channels[t]),
@@ -255,13 +255,13 @@ def _floats(values: Tensor) -> tuple[float, ...]:
 
 
 def _is_coloured(images: Tensor) -> bool:
-    """Return whether images [B, C, H, W] have three channels that differ by `LEAST_COLOUR` or more."""
-    return images.shape[1] == 3 and float((images.amax(1) - images.amin(1)).max()) >= LEAST_COLOUR
+    """Return whether images [B, C, H, W] have three channels that differ by `MIN_CHANNEL_DIFFERENCE` or more."""
+    return images.shape[1] == 3 and float((images.amax(1) - images.amin(1)).max()) >= MIN_CHANNEL_DIFFERENCE
 
 
 def _pictures(images: Tensor, channels: int) -> tuple[bytes, ...]:
     """Shrink images [B, C, H, W] with values from 0 to 1, and convert each image to bytes, with the channels last."""
-    height, width = (min(side, LARGEST_PICTURE[channels]) for side in images.shape[-2:])
+    height, width = (min(side, MAX_IMAGE_SIZE[channels]) for side in images.shape[-2:])
     shown = images if channels == 3 else images.mean(dim=1, keepdim=True)
     small = torch.nn.functional.adaptive_avg_pool2d(shown, (height, width)).movedim(1, -1)
     values = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)

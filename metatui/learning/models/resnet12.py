@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from metatui.learning.nn.layers import Head, Norm
 
-SMALLEST_IMAGE = 16
+MIN_IMAGE_SIZE = 16
 """Smallest height and width that can be halved four times."""
 
 
@@ -55,7 +55,7 @@ class ResNet12(Model):
         yield from super().violations(settings)
         yield from group_violations(settings, settings.options_of(cls.name, ResNet12Options).widths)
         reason = "if model.name = 'resnet12', because the model halves the image size four times"
-        yield from image_size_violations(settings, SMALLEST_IMAGE, reason)
+        yield from image_size_violations(settings, MIN_IMAGE_SIZE, reason)
 
     @classmethod
     def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
@@ -93,7 +93,7 @@ def resnet12(
     from metatui.learning.nn.layers import DropBlock, ResidualBlock, SpatialMean, head_layer
 
     channels, height, width = input_shape
-    if min(height, width) < SMALLEST_IMAGE:
+    if min(height, width) < MIN_IMAGE_SIZE:
         sentence = (
             f"model.name is 'resnet12', but must be another model for images of {height}x{width} pixels, because "
             "resnet12 halves the image size four times"

@@ -17,7 +17,7 @@ from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
-LARGEST = 4 * 1024**3
+MAX_BYTES = 4 * 1024**3
 """Maximum size of a weights file, in bytes."""
 
 LISTED = 4
@@ -119,7 +119,7 @@ def _read(path: str) -> tuple[dict[str, Tensor], str]:
     from safetensors.torch import load
 
     try:
-        data = read_bounded(Path(path), LARGEST)
+        data = read_bounded(Path(path), MAX_BYTES)
     except BadInput as error:
         raise BadInput(f"model.weights is {error}") from None
     try:

@@ -24,10 +24,10 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
 from metatui.utils.text import format_count
 
-LEAST_STEPS = 100
+MIN_STEPS = 100
 """The movement of the parameters is judged only after this number of meta-steps."""
 
-LEAST_MOVEMENT = 0.05
+MIN_MOVEMENT = 0.05
 """If the relative change of the parameters, extrapolated to the whole training, is below this value, a hint says that
 the parameters hardly move. With the bundled presets, the change is at least 0.5."""
 
@@ -51,9 +51,9 @@ LEARNED, GAP = 0.95, 0.15
 accuracy in training is at least `LEARNED` (more meta-steps would bring little improvement), and it exceeds the accuracy
 in validation by more than the sum of `GAP` and the half-width of the validation's interval."""
 
-WIDEST_LOSS, WIDEST_ACCURACY = 0.75, 0.075
-"""A validation is noisy if the half-width of its confidence interval exceeds `WIDEST_LOSS` times the loss (for
-regression) or `WIDEST_ACCURACY` (for classification)."""
+MAX_LOSS_INTERVAL, MAX_ACCURACY_INTERVAL = 0.75, 0.075
+"""A validation is noisy if the half-width of its confidence interval exceeds `MAX_LOSS_INTERVAL` times the loss (for
+regression) or `MAX_ACCURACY_INTERVAL` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
 """The suggested number of validation tasks is large enough that the half-width of the confidence interval is about
@@ -66,7 +66,7 @@ work slows the run down."""
 SLOW_SECONDS = 60.0
 """The time of meta-steps is averaged over at least this many seconds of training."""
 
-MOST_TASKS = 2000
+MAX_TASKS = 2000
 """Largest suggested number of validation tasks."""
 
 
@@ -339,16 +339,16 @@ class Hints:
         evaluation, tasks = event.evaluation, settings.evaluation.tasks
         mean, half = evaluation.final
         ratio = min(100.0, half / (USEFUL_ACCURACY if evaluation.accuracy else USEFUL_LOSS * mean))
-        needed = min(MOST_TASKS, 50 * math.ceil(tasks * ratio**2 / 50))
+        needed = min(MAX_TASKS, 50 * math.ceil(tasks * ratio**2 / 50))
         reason = f"Validation is noisy: {_formatted(evaluation, mean, half)} with {tasks:,} tasks"
         if needed > tasks:
             yield from self._hint("noisy_validation", event.iteration, settings, reason, "evaluation.tasks", needed)
 
     def _hardly_moving(self, event: Evaluated, settings: Settings) -> Iterator[Hinted]:
-        if "hardly_moving" in self._state.done or settings.model.weights or event.iteration < LEAST_STEPS:
+        if "hardly_moving" in self._state.done or settings.model.weights or event.iteration < MIN_STEPS:
             return
         moved = self._moved()
-        if moved * max(1.0, settings.training.iterations / event.iteration) < LEAST_MOVEMENT:
+        if moved * max(1.0, settings.training.iterations / event.iteration) < MIN_MOVEMENT:
             path, new = _higher_rate(settings)
             reason = f"The parameters hardly move: {event.iteration:,} meta-steps changed them by {100 * moved:.2g} %"
             yield from self._hint("hardly_moving", event.iteration, settings, reason, path, new)
@@ -385,7 +385,7 @@ def _best_step(evaluation: Evaluation) -> int:
 
 def _is_noisy(evaluation: Evaluation) -> bool:
     mean, half = evaluation.final
-    return mean > 0 and half > (WIDEST_ACCURACY if evaluation.accuracy else WIDEST_LOSS * mean)
+    return mean > 0 and half > (MAX_ACCURACY_INTERVAL if evaluation.accuracy else MAX_LOSS_INTERVAL * mean)
 
 
 def _formatted(evaluation: Evaluation, mean: float, half: float) -> str:

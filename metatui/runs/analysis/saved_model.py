@@ -42,10 +42,10 @@ Array = Tensor | NDArray[Any] | Sequence[Any]
 WITH_IMAGE_FILES = ("folder", "mixed")
 """Data sets whose images `LoadedModel.read_images` can read from files."""
 
-LARGEST = 256 * 1024 * 1024
+MAX_IMAGE_BYTES = 256 * 1024 * 1024
 """Maximum size of an image file in bytes."""
 
-OUTSIDE = 0.01
+PIXEL_TOLERANCE = 0.01
 """Maximum amount by which a pixel value may be outside the range 0 to 1, because resizing an image may cause rounding
 errors."""
 
@@ -149,7 +149,7 @@ class LoadedModel:
         images = []
         for path in map(Path, paths):
             try:
-                images.append(decode_image(read_bounded(path, LARGEST), size, rgb=channels == 3))
+                images.append(decode_image(read_bounded(path, MAX_IMAGE_BYTES), size, rgb=channels == 3))
             except UnusableImageError as problem:
                 raise BadInput(f"{quote(str(path), 200)} {problem}") from None
         if not images:
@@ -334,7 +334,9 @@ def _inputs(experiment: Experiment, x: Array) -> Tensor:
     if values.dtype == torch.uint8 and schema.kind == "classification":
         values = values.to(torch.float32).mul_(1 / 255)  # the same rounding as in the data sets
     _check_finite(values, "x")
-    if schema.kind == "classification" and not (values.min() >= -OUTSIDE and values.max() <= 1 + OUTSIDE):
+    if schema.kind == "classification" and not (
+        values.min() >= -PIXEL_TOLERANCE and values.max() <= 1 + PIXEL_TOLERANCE
+    ):
         low, high = float(values.min()), float(values.max())
         raise BadInput(
             f"x has pixel values from {low:g} to {high:g}, but must have values from 0 to 1, or uint8 values from 0 "

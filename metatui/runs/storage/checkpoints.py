@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from metatui.config.fields import FIELDS
 from metatui.runs.storage.jsonl import read_range
-from metatui.runs.storage.metrics import MOST
+from metatui.runs.storage.metrics import MAX_NUMBER
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import (
     make_own_folder,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from metatui.learning.training.trainer_state import TrainerState
 
-LARGEST = 4 * 1024**3
-LARGEST_HEADER = 16 * 1024 * 1024
+MAX_BYTES = 4 * 1024**3
+MAX_HEADER_BYTES = 16 * 1024 * 1024
 FORMAT = "metatui-1"
 
 
@@ -48,7 +48,7 @@ def _check_live(path: str) -> str:
     return path
 
 
-_Count = Annotated[int, Field(ge=0, le=MOST)]
+_Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
 _Live = Annotated[str, BeforeValidator(_check_live)]
 
 
@@ -59,7 +59,7 @@ class _Values(BaseModel):
 
     iteration: _Count
     tasks_seen: _Count = 0
-    seconds: Annotated[float, Field(ge=0, lt=MOST)] = 0
+    seconds: Annotated[float, Field(ge=0, lt=MAX_NUMBER)] = 0
     best: Annotated[float, Field(ge=-1e308, le=1e308)] | None = None
     best_iteration: _Count = 0
     best_settings: dict[_Live, int | float] | None = None
@@ -93,8 +93,8 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
         data = save(tensors, metadata=metadata)
     except KeyError as error:  # the type of a tensor, such as torch.complex128
         raise MetatuiError(f"a checkpoint cannot contain tensors of type {error.args[0]}") from None
-    if len(data) > LARGEST:
-        raise MetatuiError(f"a checkpoint of this model has {len(data):,} bytes, but at most {LARGEST:,} are allowed")
+    if len(data) > MAX_BYTES:
+        raise MetatuiError(f"a checkpoint of this model has {len(data):,} bytes, but at most {MAX_BYTES:,} are allowed")
     target = folder / f"{kind}.safetensors"
     fresh = target.with_suffix(".new")
     write_atomically(fresh, data)
@@ -134,7 +134,7 @@ def read_checkpoint(path: Path) -> TrainerState:
     from metatui.learning.training.trainer_state import TrainerState
 
     name = quote(str(path), 200)
-    data = read_bounded(path, LARGEST)
+    data = read_bounded(path, MAX_BYTES)
     metadata = _metadata(data, name)
     try:
         tensors = load(data)
@@ -183,7 +183,7 @@ def saved_meta_step(folder: Path) -> int | None:
         path = folder / f"{kind}.safetensors"
         start = read_range(path, 0, 8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if 0 < length <= LARGEST_HEADER:
+        if 0 < length <= MAX_HEADER_BYTES:
             with suppress(BadInput, ValueError, RecursionError):
                 values = json.loads(_metadata(start + read_range(path, 8, length), str(path))["values"])
                 found.append(_Values.model_validate(values).iteration)
@@ -194,7 +194,7 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
     if not data:
         raise BadInput(f"{name} is not an intact checkpoint: it is empty")
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
-    if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
+    if not 0 < length <= min(len(data) - 8, MAX_HEADER_BYTES):
         raise BadInput(
             f"{name} is not an intact checkpoint: according to the file, its header has {length:,} bytes, but "
             f"the whole file has {len(data):,} bytes"

@@ -12,22 +12,22 @@ from typing import Any, Literal
 
 from metatui.config.format_version import FORMAT, check_format
 from metatui.runs.storage.jsonl import LinesWriter, line, parse_lines
-from metatui.runs.storage.metrics import CHUNK, LONGEST_LINE, MOST
+from metatui.runs.storage.metrics import CHUNK, MAX_LINE_BYTES, MAX_NUMBER
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import open_regular, reason
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
-LARGEST = 16 * 1024 * 1024
+TAIL_BYTES = 16 * 1024 * 1024
 """Number of bytes at the end of a journal that are read in full. Most journals are smaller than this."""
 
-FURTHEST = 1024 * 1024 * 1024
+SEARCHED_BYTES = 1024 * 1024 * 1024
 """Number of bytes at the end of a journal that are searched for `ESSENTIAL` lines."""
 
 ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'
-MOST_ESSENTIAL = 20_000
-"""Maximum number of lines matching `ESSENTIAL` to keep. Lines longer than `LONGEST_LINE` are dropped."""
+MAX_ESSENTIAL = 20_000
+"""Maximum number of lines matching `ESSENTIAL` to keep. Lines longer than `MAX_LINE_BYTES` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 """Earliest and latest times that can be represented in every time zone. Times outside this range are clamped to it."""
@@ -74,8 +74,8 @@ class JournalWriter(LinesWriter):
 def read_journal(path: Path, *, whole: bool = False) -> list[Entry]:
     """Return every readable event of the journal in order; an empty list if the journal does not exist.
 
-    The last `LARGEST` bytes are read completely. Of earlier events, only those that a resumed run needs are read: the
-    start of the run, live changes and validations.
+    The last `TAIL_BYTES` bytes are read completely. Of earlier events, only those that a resumed run needs are read:
+    the start of the run, live changes and validations.
 
     Args:
         whole: whether to raise BadInput if an existing file cannot be read. By default, unreadable events are left out.
@@ -84,12 +84,12 @@ def read_journal(path: Path, *, whole: bool = False) -> list[Entry]:
     try:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
-            at = file.seek(max(0, size - FURTHEST))
-            while at < size - LARGEST and len(lines) < MOST_ESSENTIAL and (text := file.readline(CHUNK)):
+            at = file.seek(max(0, size - SEARCHED_BYTES))
+            while at < size - TAIL_BYTES and len(lines) < MAX_ESSENTIAL and (text := file.readline(CHUNK)):
                 at += len(text)
-                if len(text) <= LONGEST_LINE and ESSENTIAL.search(text) and REGULAR not in text:
+                if len(text) <= MAX_LINE_BYTES and ESSENTIAL.search(text) and REGULAR not in text:
                     lines.append(text)
-            start = file.seek(max(at, size - LARGEST))
+            start = file.seek(max(at, size - TAIL_BYTES))
             lines.append(file.read(max(0, size - start)))
     except (FileNotFoundError, ValueError):  # or a NUL in the name
         pass
@@ -145,10 +145,10 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
         when = datetime.fromisoformat(time)
     except ValueError:
         return None
-    if when.tzinfo is None or not 0 <= iteration <= MOST:
+    if when.tzinfo is None or not 0 <= iteration <= MAX_NUMBER:
         return None
     when = min(max(when, EARLIEST), LATEST).astimezone(UTC)
     details = {key: value for key, value in item.items() if key not in ("time", "event", "iteration")}
-    if any(type(value) is int and abs(value) > MOST for value in details.values()):
+    if any(type(value) is int and abs(value) > MAX_NUMBER for value in details.values()):
         return None
     return Entry(when, event, iteration, details)

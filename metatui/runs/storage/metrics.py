@@ -21,14 +21,14 @@ FLUSH_AFTER = 0.2
 
 CHUNK = 1024 * 1024
 """Number of bytes per read. Parsed data need about ten times as much memory, so a long run is read in chunks."""
-LONGEST_LINE = 4096
-LARGEST_GAP = 16 * CHUNK
+MAX_LINE_BYTES = 4096
+MAX_GAP_BYTES = 16 * CHUNK
 """Maximum number of damaged bytes to skip in search of the next meta-step. A sparse file can have any size."""
 
-MOST = 2**53
+MAX_NUMBER = 2**53
 """Largest valid number of meta-steps, tasks or seconds: above this, floats cannot represent every integer."""
 
-SEAM = 512
+OVERLAP_BYTES = 512
 """Maximum number of bytes before the current offset that are kept in memory. The next read checks that the file still
 contains them. They are enough for at least two lines."""
 
@@ -75,7 +75,7 @@ class MetricsReader:
 
     path: Path
     whole: bool = False
-    """Whether to raise BadInput if an existing file cannot be read, or if more than `LARGEST_GAP` bytes in a row are
+    """Whether to raise BadInput if an existing file cannot be read, or if more than `MAX_GAP_BYTES` bytes in a row are
     damaged. If False, such a file yields no meta-steps."""
     offset: int = 0
     restarted: bool = False
@@ -88,7 +88,7 @@ class MetricsReader:
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
         """Return meta-steps added since the last call; an empty list if there are none.
 
-        Data that are not meta-steps, such as a block that the disk lost, are skipped, up to `LARGEST_GAP` bytes.
+        Data that are not meta-steps, such as a block that the disk lost, are skipped, up to `MAX_GAP_BYTES` bytes.
 
         Args:
             limit: approximate number of bytes to read at a time. Reading ends at the first meta-steps found.
@@ -106,14 +106,14 @@ class MetricsReader:
             # No line is as long as a chunk, so a chunk without an end of line is damaged.
             used = data if len(data) == limit and b"\n" not in data else data[: data.rfind(b"\n") + 1]
             self.offset += len(used)
-            self._seam = (self._seam + used[-SEAM:])[-SEAM:]
+            self._seam = (self._seam + used[-OVERLAP_BYTES:])[-OVERLAP_BYTES:]
             steps = [p for item in parse_lines(used) if (p := _progress(item)) is not None]
             skipped += len(used)
-            if steps or not used or skipped > LARGEST_GAP:
+            if steps or not used or skipped > MAX_GAP_BYTES:
                 break
-        if self.whole and not steps and skipped > LARGEST_GAP:
+        if self.whole and not steps and skipped > MAX_GAP_BYTES:
             where = f"{quote(str(self.path), 200)} cannot be read beyond byte {self.offset - skipped:,}"
-            raise BadInput(f"{where}, because more than {LARGEST_GAP // 2**20} MiB in a row are damaged")
+            raise BadInput(f"{where}, because more than {MAX_GAP_BYTES // 2**20} MiB in a row are damaged")
         return steps
 
 
@@ -140,7 +140,7 @@ def sampled(path: Path, *, most: int = CHUNK // 2, parts: int = 64) -> list[Prog
 
 def first_progress(path: Path) -> Progress | None:
     """Return the metrics of the first meta-step; None if the file does not start with readable lines."""
-    for item in parse_lines(read_range(path, 0, 2 * LONGEST_LINE)):
+    for item in parse_lines(read_range(path, 0, 2 * MAX_LINE_BYTES)):
         if (progress := _progress(item)) is not None:
             return progress
     return None
@@ -148,7 +148,7 @@ def first_progress(path: Path) -> Progress | None:
 
 def last_progress(path: Path) -> Progress | None:
     """Return the metrics of the last meta-step without reading the whole file."""
-    for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
+    for text in reversed(read_tail(path, 2 * MAX_LINE_BYTES).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:
                 return progress
@@ -175,7 +175,7 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
     for name, whole, missing in _MISSING:
         value = item.get(name)
         if whole:
-            if type(value) is not int or not 0 <= value <= MOST:
+            if type(value) is not int or not 0 <= value <= MAX_NUMBER:
                 return None
         elif value is None:
             value = missing
@@ -188,7 +188,9 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
             return None
         values.append(value)
     progress = Progress(*values)
-    return progress if 0 <= progress.seconds <= MOST else None  # it is formatted as a time, which a NaN would prevent
+    return (
+        progress if 0 <= progress.seconds <= MAX_NUMBER else None
+    )  # it is formatted as a time, which a NaN would prevent
 
 
 def _truncate(path: Path, after: int) -> None:
@@ -196,7 +198,7 @@ def _truncate(path: Path, after: int) -> None:
     keep = end = 0
     try:
         with open_regular(path) as file:
-            while text := file.readline(LONGEST_LINE):
+            while text := file.readline(MAX_LINE_BYTES):
                 end += len(text)
                 item = next(parse_lines(text), None)
                 progress = _progress(item) if item is not None else None
@@ -204,7 +206,7 @@ def _truncate(path: Path, after: int) -> None:
                     break
                 if text.endswith(b"\n"):  # otherwise, a torn last line or a part of a damaged block
                     keep = end
-                elif end - keep > LARGEST_GAP:
+                elif end - keep > MAX_GAP_BYTES:
                     break
     except FileNotFoundError:
         return

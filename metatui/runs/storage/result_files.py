@@ -17,19 +17,19 @@ from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
 from metatui.utils.text import sanitize
 
-LARGEST = 64 * 1024 * 1024
-MOST_VALUES = 1_000_000
+MAX_BYTES = 64 * 1024 * 1024
+MAX_VALUES = 1_000_000
 """Maximum total number of values and images in a result file.
 
 The limit exists because validating an invalid file may need half a kilobyte of memory for each value.
 """
-MOST_PROBLEMS = 1000
-LARGEST_SIDE = 4096
+MAX_PROBLEMS = 1000
+MAX_IMAGE_SIDE = 4096
 """Maximum height and maximum width of an image in pixels."""
 
 LENGTHS = (1, 3)
 """Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
-LARGEST_SIZE = 10_000
+MAX_SIZE = 10_000
 """Maximum size of a dimension of an example, and maximum number of targets."""
 
 R = TypeVar("R", bound="_Record")
@@ -104,7 +104,7 @@ class DataRecord(_Record):
     @classmethod
     def _check_data(cls, data: DataSchema) -> DataSchema:
         sizes = (*data.input_shape, data.targets)
-        if len(data.input_shape) not in LENGTHS or not all(0 < size <= LARGEST_SIZE for size in sizes):
+        if len(data.input_shape) not in LENGTHS or not all(0 < size <= MAX_SIZE for size in sizes):
             raise ValueError("the shape of an example must consist of positive numbers")
         for columns, count in ((data.inputs, data.input_shape[0]), (data.outputs, data.targets)):
             if columns and not len(columns.columns) == len(columns.mean) == len(columns.scale) == count:
@@ -134,8 +134,8 @@ def _is_consistent(view: TaskView) -> bool:
         )
     images = (*view.support, *view.query)
     return (
-        0 < view.height <= LARGEST_SIDE
-        and 0 < view.width <= LARGEST_SIDE
+        0 < view.height <= MAX_IMAGE_SIDE
+        and 0 < view.width <= MAX_IMAGE_SIDE
         and view.channels in (1, 3)
         and all(len(image) == view.height * view.width * view.channels for image in images)
         and len(view.support) == len(view.support_labels)
@@ -157,7 +157,7 @@ def write_tasks(path: Path, record: AdaptationRecord) -> None:
         WriteRefused: if the file cannot be written.
     """
     data = _encoded(record)
-    while len(data) > LARGEST or _has_too_many_values(data):
+    while len(data) > MAX_BYTES or _has_too_many_values(data):
         record = record.model_copy(update={"views": record.views[:-1]})
         data = _encoded(record)
     write_atomically(path, data)
@@ -177,7 +177,7 @@ def _fault_of_json(data: bytes, problem: str) -> str:
 
 
 def _has_too_many_values(data: bytes) -> bool:
-    return data.count(b",") > MOST_VALUES
+    return data.count(b",") > MAX_VALUES
 
 
 def read_record(path: Path, kind: type[R]) -> R | None:
@@ -189,15 +189,15 @@ def read_record(path: Path, kind: type[R]) -> R | None:
     if not path.exists():
         return None
     name = quote(str(path), 200)
-    data = read_bounded(path, LARGEST)
+    data = read_bounded(path, MAX_BYTES)
     if _has_too_many_values(data):
-        raise BadInput(f"{name} cannot be used: it contains more than {MOST_VALUES:,} values")
+        raise BadInput(f"{name} cannot be used: it contains more than {MAX_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)
     except ValidationError as error:
         with suppress(ValueError, AttributeError, RecursionError):  # a newer format takes precedence over other errors
             check_format(json.loads(data).get("format", FORMAT), name)
-        if error.error_count() > MOST_PROBLEMS:  # `errors` would create a message for each
+        if error.error_count() > MAX_PROBLEMS:  # `errors` would create a message for each
             raise BadInput(f"{name} cannot be used: it has {error.error_count():,} invalid values") from None
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":

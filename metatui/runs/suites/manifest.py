@@ -18,7 +18,7 @@ from metatui.utils.files import read_bounded, remove_leftovers, write_atomically
 from metatui.utils.text import sanitize
 
 FOLDER = ".suites"
-LARGEST = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 
 
 class SuiteManifest:
@@ -148,7 +148,7 @@ class SuiteManifest:
             if not self.path.exists():
                 return []
         try:
-            names = json.loads(read_bounded(self.path, LARGEST))["runs"]
+            names = json.loads(read_bounded(self.path, MAX_BYTES))["runs"]
             if isinstance(names, list) and all(
                 isinstance(name, str) and Path(name).name == name and name not in ("", "..") for name in names
             ):
@@ -162,7 +162,7 @@ class SuiteManifest:
 def _read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in the file `path`; an empty dict if the file is missing or invalid."""
     with suppress(BadInput, ValueError, RecursionError):
-        found = json.loads(read_bounded(path, LARGEST))
+        found = json.loads(read_bounded(path, MAX_BYTES))
         if isinstance(found, dict):
             return found
     return {}

@@ -12,13 +12,13 @@ from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.runs.storage.run_folder import RunFolder
 
-MOST_RUNS = 1_000
+MAX_RUNS = 1_000
 """Maximum number of runs of a suite."""
 
-ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
+COMPUTE_ONLY_SETTINGS = ("compute.device", "compute.threads", "compute.compile_after")
 """Settings that determine where and when something is computed, but do not affect the result."""
 
-ELSEWHERE = ("checkpoint", "logging")
+GROUPS_WITHOUT_EFFECT = ("checkpoint", "logging")
 """Groups of settings that do not affect the result of a run."""
 
 
@@ -114,4 +114,4 @@ def identity(settings: Settings) -> Hashable:
 
 def affects_result(path: str) -> bool:
     """Return whether the setting `path` can change the result of a run."""
-    return path not in ANYWHERE and path.split(".")[0] not in ELSEWHERE
+    return path not in COMPUTE_ONLY_SETTINGS and path.split(".")[0] not in GROUPS_WITHOUT_EFFECT

@@ -62,7 +62,7 @@ SettingsTable = Annotated[
 ]
 TABLES = "a non-empty list of tables"
 
-LONGEST_LABEL = 40
+MAX_LABEL_LENGTH = 40
 """Maximum number of characters in the label of a run."""
 
 
@@ -102,8 +102,8 @@ class LabelledRunTable(RunTable):
     label: str = Field(
         "",
         pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$",
-        max_length=LONGEST_LABEL,
-        description=f"1 to {LONGEST_LABEL} printable characters without leading or trailing spaces",
+        max_length=MAX_LABEL_LENGTH,
+        description=f"1 to {MAX_LABEL_LENGTH} printable characters without leading or trailing spaces",
     )
 
 

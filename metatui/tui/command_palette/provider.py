@@ -17,7 +17,7 @@ from metatui.tui.help.word_search import match, normalised
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
 
-MOST_HITS = 10
+MAX_HITS = 10
 """Maximum number of hits of one provider. After each key press, Textual draws all hits, at about 0.1 ms per hit."""
 
 MAX_QUERY = 200
@@ -92,7 +92,7 @@ class CommandProvider(Provider):
         words = normalised(query).split()
         found = ((entry.score(words), entry.command) for entry in self._entries)
         scored = ((self._score(*item), item[1]) for item in (*self.commands_for(query), *found) if item[0])
-        for score, command in heapq.nlargest(MOST_HITS, scored, key=lambda item: item[0]):
+        for score, command in heapq.nlargest(MAX_HITS, scored, key=lambda item: item[0]):
             display = _display(command)
             for word in words:
                 start = command.name.lower().find(word)

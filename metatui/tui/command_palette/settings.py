@@ -14,7 +14,7 @@ from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.form.fields import explained
 from metatui.utils.errors import SettingsError
 
-MOST_CHANGES = 5
+MAX_CHANGES = 5
 """Maximum number of settings that are offered for a query with a value."""
 
 
@@ -48,7 +48,7 @@ class SettingCommands(CommandProvider):
             named.sort(key=lambda setting: (bool(self._refusal(setting)), -scores[setting.path], len(setting.label)))
             values = [
                 (setting, text)
-                for setting in named[:MOST_CHANGES]
+                for setting in named[:MAX_CHANGES]
                 for text in completions(setting, " ".join(parts[count:]))
                 # After one word, a text that is not a value is more likely part of another name: `stop run`.
                 if count > 1 or "=" in query or _is_value(setting, text)
@@ -57,7 +57,7 @@ class SettingCommands(CommandProvider):
                 yield from self._scored(values)
                 return
         if len(parts) == 1:
-            yield from self._scored(self._choices.get(normalised(query), [])[:MOST_CHANGES])
+            yield from self._scored(self._choices.get(normalised(query), [])[:MAX_CHANGES])
 
     def _scored(self, values: Sequence[tuple[SettingField, str]]) -> Iterator[tuple[float, Command]]:
         """Yield the commands that set `values`.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
     from metatui.tui.terminal.crash_info import CrashInfo
 
-LONG = 15.0
+MESSAGE_SECONDS = 15.0
 """Seconds for which messages about a background run are shown."""
 
 
@@ -88,7 +88,7 @@ class BackgroundController:
         else:
             follow = f"press {attach} to follow {live[0]}, or {runs} to list all runs."
             text = f"{len(live)} runs are training in the background: {follow}"
-        self._app.notify(text, timeout=LONG)
+        self._app.notify(text, timeout=MESSAGE_SECONDS)
 
     def action_attach(self) -> None:
         self._start(self._attach_to_newest, group="open", exclusive=True)
@@ -118,7 +118,7 @@ class BackgroundController:
             attached = await asyncio.to_thread(self._sessions.attach, run)
         except MetatuiError as error:
             await app.runs.show_from_disk(run)
-            app.notify(f"{error}.", severity="warning", timeout=LONG)
+            app.notify(f"{error}.", severity="warning", timeout=MESSAGE_SECONDS)
             return
         left = self._followed_name if controller.client.phase.active else ""
         controller.client.leave()
@@ -139,7 +139,8 @@ class BackgroundController:
         kept = self._app.run_controller.leave()
         self.write_followed_run()
         self._app.notify(
-            name + with_keys(" continues in the background: press {attach} to follow it again.") + kept, timeout=LONG
+            name + with_keys(" continues in the background: press {attach} to follow it again.") + kept,
+            timeout=MESSAGE_SECONDS,
         )
 
     def action_suspend(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change, fixed_reason, text_of
-from metatui.config.schedule import LAST
+from metatui.config.schedule import STEP_LIMIT
 from metatui.config.settings import Settings
 from metatui.events import Hinted
 from metatui.tui.keyboard.actions import BY_ID, key_name, with_keys
@@ -105,7 +105,7 @@ class HintsController:
         if run is None or not run.is_run():  # deleted
             return model.settings, None
         preset = summarise(run).preset
-        return RunLog.read(run).settings_after(LAST), as_changed(preset) if preset else None
+        return RunLog.read(run).settings_after(STEP_LIMIT), as_changed(preset) if preset else None
 
     def hide(self) -> None:
         """Hide the current hint."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 READ_EVERY = 5.0
 """Seconds between reads of the shown run if another process is training it."""
 
-MOST_SIDE_BY_SIDE = 3
+MAX_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
 TASKS_SIDE_BY_SIDE = 4
@@ -258,7 +258,7 @@ class RunsController:
         self._tell_of_computing()
         if shown := await self._show_side_by_side():
             app.work_tab.pane = "adaptation"
-            count = f"{shown} of at most {MOST_SIDE_BY_SIDE}"
+            count = f"{shown} of at most {MAX_SIDE_BY_SIDE}"
             compare = "{compare_runs} compares all marked runs."
             app.notify(with_keys(f"Runs side by side in the work tab ({{tab_work}}): {count}. {compare}"))
 
@@ -287,7 +287,7 @@ class RunsController:
 
     def _tell_of_computing(self) -> None:
         """Tell the user that the adaptation of the marked runs is being computed, because this can take seconds."""
-        if count := len(self._app.runs_tab.marked[:MOST_SIDE_BY_SIDE]):
+        if count := len(self._app.runs_tab.marked[:MAX_SIDE_BY_SIDE]):
             self._app.notify(f"Adapting {format_count(count, 'marked run')} to held-out tasks…")
 
     async def _show_side_by_side(self) -> int:
@@ -299,7 +299,7 @@ class RunsController:
         from metatui.tui.model.replay import outline
 
         app = self._app
-        runs = app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+        runs = app.runs_tab.marked_runs[:MAX_SIDE_BY_SIDE]
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
         colours = self.colours.of(run.id for run in app.runs_tab.marked_runs)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from metatui.config.schedule import LAST, Planned
+from metatui.config.schedule import STEP_LIMIT, Planned
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, TaskView
 from metatui.utils.errors import MetatuiError
@@ -114,7 +114,7 @@ class Sessions:
             # Read after connecting, so that every event is in the folder, or is sent, or both.
             model = Replay(run).read()
             # In the settings of the process, `auto` is replaced by the selected device and engine.
-            settings = RunLog.read(run).settings_after(LAST)
+            settings = RunLog.read(run).settings_after(STEP_LIMIT)
             written = Counter((entry.event, entry.iteration) for entry in run.journal() if entry.time >= since)
         except MetatuiError:
             live.close()

@@ -17,7 +17,7 @@ from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
-MOST_COMPARED = 8
+MAX_COMPARED = 8
 """Maximum number of runs in a comparison or a report."""
 
 
@@ -174,9 +174,9 @@ def _live_row(now: AppContext) -> str:
 
 def _few(now: AppContext) -> str:
     too_many = (
-        f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: {{mark_run}} unmarks a run."
+        f"{now.marked:,} runs are marked, but at most {MAX_COMPARED} can be compared: {{mark_run}} unmarks a run."
     )
-    return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
+    return _row(now) or (too_many if now.marked > MAX_COMPARED else "")
 
 
 def _studied(now: AppContext) -> str:

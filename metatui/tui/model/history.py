@@ -19,7 +19,7 @@ Averages = tuple[float, ...]
 
 Direction = Literal["falling", "rising", "flat"]
 
-LEAST_VALUES = 40
+MIN_VALUES = 40
 """Smallest number of finite values for a trend. With fewer, an eighth of the run contains fewer than 5 values."""
 
 
@@ -208,7 +208,7 @@ class History:
     def trend(self) -> Trend | None:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
-        The result is None if there are fewer finite values than LEAST_VALUES.
+        The result is None if there are fewer finite values than MIN_VALUES.
 
         The trend is flat if the means of the windows differ by less than 1 % or by less than the standard error of the
         difference, so that noise is not mistaken for a trend. In such short windows, noise can hide a slow change.
@@ -216,7 +216,7 @@ class History:
         the threshold.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
-        if sum(bucket.count for bucket in known) < LEAST_VALUES:
+        if sum(bucket.count for bucket in known) < MIN_VALUES:
             return None
         trend = _trend(known, max(1, len(known) // 8))
         return _trend(known, len(known) // 4, errors=2) if trend.direction == "flat" and len(known) >= 8 else trend

@@ -22,7 +22,7 @@ from metatui.tui.widgets.key_line import Key, KeyLine, TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
-LONGEST_LINE: Final = 100
+MAX_LINE_LENGTH: Final = 100
 TWO_COLUMNS: Final = 130
 """Minimum width of a page with two columns."""
 GAP: Final = 4
@@ -87,7 +87,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme, *, values: str =
         values: phrase that describes the values in the pseudo-code, such as `its usual values`. The title of the
             pseudo-code contains this phrase.
     """
-    width = min(width, LONGEST_LINE)
+    width = min(width, MAX_LINE_LENGTH)
     return [*_method(explained, values, width, theme), *_details(explained, width, theme)]
 
 
@@ -95,7 +95,7 @@ def wide_page(explained: Explanation, width: int, theme: ChartTheme, *, values: 
     """Lay out an explanation in two columns if there is room for them."""
     if width < TWO_COLUMNS:
         return page(explained, width, theme, values=values)
-    each = min((width - GAP) // 2, LONGEST_LINE)
+    each = min((width - GAP) // 2, MAX_LINE_LENGTH)
     # The first section of the details begins in the row of the idea, below the title.
     right = [[], *_details(explained, each, theme)]
     return columns(_method(explained, values, each, theme), right, (each, each), GAP)

@@ -17,7 +17,7 @@ ATTRIBUTES: Final = re.compile(rb"\x1b\[\?[\d;]*c")
 """Pattern of the reply to a query for the device attributes (DA1)."""
 WAIT: Final = 0.5
 """Seconds to wait for each part of the reply."""
-LONGEST: Final = 4096
+MAX_BYTES: Final = 4096
 """Maximum number of bytes to read before giving up. Keys and pasted text may arrive before the reply."""
 
 typed: Final = bytearray()
@@ -52,8 +52,8 @@ def _reply(question: bytes, expected: re.Pattern[bytes], keyboard: int, screen: 
     received = b""
     try:
         os.write(screen, question)
-        while len(received) < LONGEST and select.select([keyboard], [], [], WAIT)[0]:
-            part = os.read(keyboard, LONGEST)
+        while len(received) < MAX_BYTES and select.select([keyboard], [], [], WAIT)[0]:
+            part = os.read(keyboard, MAX_BYTES)
             received += part
             if not part or expected.search(received):
                 break

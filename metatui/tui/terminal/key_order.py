@@ -11,7 +11,7 @@ from textual.driver import Driver
 from textual.events import Event, InputEvent, Key, Paste
 from textual.message_pump import MessagePump
 
-LONGEST_WAIT = 1.0
+MAX_WAIT_SECONDS = 1.0
 """Seconds after which the next key is handled even if the previous key has not taken effect yet."""
 
 
@@ -44,7 +44,7 @@ class OrderedKeys(App[None], inherit_bindings=False):
             await super().on_event(event)
             return
         self._held.append(event)
-        if self._waiting_since is None or time.monotonic() - self._waiting_since >= LONGEST_WAIT:
+        if self._waiting_since is None or time.monotonic() - self._waiting_since >= MAX_WAIT_SECONDS:
             await self._handle_next()
 
     async def _handle_next(self) -> None:

@@ -23,10 +23,10 @@ _DIACRITICS: Final = [
     *(0x35B, *range(0x363, 0x370), *range(0x483, 0x488), *range(0x592, 0x596), *range(0x597, 0x59A)),
     *(*range(0x59C, 0x5A2), 0x5A8, 0x5A9, 0x5AB, 0x5AC, 0x5AF, 0x5C4),
 ]
-LARGEST: Final = len(_DIACRITICS)
+MAX_CELLS: Final = len(_DIACRITICS)
 """Maximum number of rows, and of columns, of a picture."""
 
-MOST: Final = 1024
+MAX_PICTURES: Final = 1024
 """Maximum number of pictures in the terminal. The least recently used ones are deleted."""
 
 CHUNK: Final = 4096
@@ -71,7 +71,7 @@ class KittyPictures:
         if picture in self._numbers:
             self._numbers.move_to_end(picture)
             return self._numbers[picture]
-        if len(self._numbers) == MOST:
+        if len(self._numbers) == MAX_PICTURES:
             _, oldest = self._numbers.popitem(last=False)
             self._write(f"\x1b_Ga=d,d=I,i={oldest},q=2\x1b\\")
         self._sent += 1

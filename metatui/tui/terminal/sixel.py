@@ -23,7 +23,7 @@ from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.message import Message
 from textual.strip import Strip
 
-from metatui.tui.terminal.kitty import MOST, Picture
+from metatui.tui.terminal.kitty import MAX_PICTURES, Picture
 
 QUESTIONS: Final = "\x1b[16t\x1b[c"
 """Queries for the size of a cell and for the device attributes. Every terminal replies to the second query."""
@@ -32,9 +32,9 @@ REGISTERS: Final = "\x1b[?1;3;256S"
 REPLY: Final = re.compile(r"\x1b\[(?:\?[\d;]{0,99}[cS]|6;\d{1,5};\d{1,5}t)")
 UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]{0,99}\Z")
 
-MOST_COLOURS: Final = 32
+MAX_COLOURS: Final = 32
 """Maximum number of colours of a picture. More would hardly be visible in a thumbnail, but would take more bytes."""
-LARGEST_CELL: Final = 128
+MAX_CELL_PIXELS: Final = 128
 """Maximum width and height of a cell, in pixels."""
 MARK: Final = "picture"
 
@@ -72,7 +72,7 @@ class SixelTerminal:
         self._write, self._line_cell = write, line_cell
         self._asked = self._supported = False
         self._cell: tuple[int, int] | None = None
-        self._colours = MOST_COLOURS
+        self._colours = MAX_COLOURS
 
     def ask(self) -> None:
         self._asked = True
@@ -90,12 +90,12 @@ class SixelTerminal:
             self._cell = (numbers[2], numbers[1])
         elif reply.endswith("S"):
             if numbers[:2] == [1, 0] and len(numbers) == 3:  # the number of colour registers, without an error
-                self._colours = min(MOST_COLOURS, numbers[2])
+                self._colours = min(MAX_COLOURS, numbers[2])
         elif self._asked and not self._supported and 4 in numbers[1:]:
             self._supported = True
             self._write(REGISTERS)
         cell = self._cell or self._line_cell()
-        if not (self._supported and cell and min(cell) > 0 and max(cell) <= LARGEST_CELL and self._colours > 2):
+        if not (self._supported and cell and min(cell) > 0 and max(cell) <= MAX_CELL_PIXELS and self._colours > 2):
             return None
         return SixelPictures(*cell, self._colours)
 
@@ -103,7 +103,7 @@ class SixelTerminal:
 class SixelPictures:
     """Draws pictures over the cells that are marked for them."""
 
-    def __init__(self, cell_width: int, cell_height: int, colours: int = MOST_COLOURS) -> None:
+    def __init__(self, cell_width: int, cell_height: int, colours: int = MAX_COLOURS) -> None:
         self.cell = (cell_width, cell_height)
         self.colours = colours
         self._numbers: dict[Picture, int] = {}
@@ -125,7 +125,7 @@ class SixelPictures:
         number = self._numbers.pop(picture, self._count)
         self._numbers[picture], self._pictures[number] = number, picture
         self._count = max(self._count, number + 1)
-        if len(self._numbers) > MOST:
+        if len(self._numbers) > MAX_PICTURES:
             del self._pictures[self._numbers.pop(next(iter(self._numbers)))]
         return [
             [Segment(text, _marked(style, number, y, x)) for x, (text, style, _) in enumerate(row)]

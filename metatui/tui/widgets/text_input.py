@@ -8,7 +8,7 @@ from textual.widgets import Input
 
 from metatui.tui.keyboard.actions import changed_keys
 
-LONGEST = 4096
+MAX_LENGTH = 4096
 """Maximum length of the text in characters, sufficient for any path."""
 
 EDITING_KEYS = frozenset(binding.key for binding in Binding.make_bindings(Input.BINDINGS))
@@ -36,7 +36,7 @@ class Entry(Input):
         classes: str | None = None,
     ) -> None:
         # `compact` and validation are not used, because both would restyle the input when it is created.
-        super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
+        super().__init__(value, placeholder=placeholder, max_length=MAX_LENGTH, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
 
     def on_mount(self) -> None:
@@ -55,5 +55,5 @@ class Entry(Input):
         self.replace(self._fitting(self.app.clipboard), *self.selection)
 
     def _fitting(self, text: str) -> str:
-        lines = text[: LONGEST - len(self.value)].splitlines()
+        lines = text[: MAX_LENGTH - len(self.value)].splitlines()
         return "".join(c if c.isprintable() else " " for c in lines[0]) if lines else ""

@@ -13,7 +13,7 @@ from metatui.learning.checks import check, comparison
 from metatui.learning.checks.algorithms import check_pretrained
 from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
-from metatui.learning.engines.layers.fused_first_block import WORTH_IT
+from metatui.learning.engines.layers.fused_first_block import MIN_NUMEL
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.registry import ENGINES
 from metatui.learning.hardware.devices import Device
@@ -70,7 +70,7 @@ def test_full_size_networks_use_fused_layers() -> None:
     assert [case.name for case in cases] == ["conv4-64 max_pool", "conv4-64 stride"]
     for case in cases:
         queries, filters = case.episodes.query_x[0], next(p for p in case.model.parameters() if p.ndim == 4)
-        assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT
+        assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= MIN_NUMEL
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(scan, "MOST_FILES", 100)
+    patch.setattr(scan, "MAX_FILES", 100)
 
 
 def too_small_images(root: Path, patch: pytest.MonkeyPatch) -> Sets:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
-from metatui.learning.data.image_folder.images import MOST_PIXELS, UnusableImageError, decode_image
+from metatui.learning.data.image_folder.images import MAX_PIXELS, UnusableImageError, decode_image
 from tests.folder_files import chunk, pattern, png, stored
 
 RED = (200, 10, 30)
@@ -137,7 +137,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "JPEG truncated in its header": (lambda: PHOTOGRAPH[:200], "is damaged"),
     "JPEG truncated in its pixels": (lambda: PHOTOGRAPH[: len(PHOTOGRAPH) - 200], "is damaged: "),
     "PNG without pixels": (lambda: png(0, 0), "is damaged"),
-    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the allowed {MOST_PIXELS:,}"),
+    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the allowed {MAX_PIXELS:,}"),
     "a large bomb": (lambda: png(2**31 - 1, 2**31 - 1), "pixels, more than the"),
     "a bomb of text": (lambda: png(20, 20, more=long_text(), rows=bytes(61 * 20)), "is damaged"),
 }

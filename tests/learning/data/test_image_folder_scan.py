@@ -198,7 +198,7 @@ def test_names_that_are_not_text(tmp_path: Path) -> None:
 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.data.image_folder.scan.MOST_FILES", 6)
+    monkeypatch.setattr("metatui.learning.data.image_folder.scan.MAX_FILES", 6)
     write_classes(tmp_path, ["cat"], 5)
     assert len(list_folder(str(tmp_path)).files) == 5
     write_classes(tmp_path, ["dog"], 1)

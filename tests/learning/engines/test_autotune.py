@@ -100,7 +100,7 @@ def cache_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_newest_measurements_are_kept_in_a_file(cache_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "KEPT", 2)
+    monkeypatch.setattr(autotune, "MAX_ENTRIES", 2)
     for key, engine, ms in (("a", "loop", 1.0), ("b", "loop", 2.0), ("a", "batched", 3.0), ("c", "loop", 4.0)):
         EngineTimings(key=key).add(engine, ms)
     assert READ() == {"a": {"loop": 1.0, "batched": 3.0}, "c": {"loop": 4.0}}

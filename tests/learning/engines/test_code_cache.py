@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metatui.learning.engines.code_cache import LONGEST, private_folder, untrusted
+from metatui.learning.engines.code_cache import MAX_AGE_SECONDS, private_folder, untrusted
 from metatui.utils import paths
 
 
@@ -16,7 +16,7 @@ def test_folders_of_killed_compilations_are_removed(tmp_path: Path, monkeypatch:
     for name in ("tmp_old", "tmp_new"):
         (tmp_path / name).mkdir()
     (tmp_path / "function.pt2").touch()
-    before = (tmp_path / "tmp_new").stat().st_mtime - LONGEST - 100
+    before = (tmp_path / "tmp_new").stat().st_mtime - MAX_AGE_SECONDS - 100
     for name in ("tmp_old", "function.pt2"):
         os.utime(tmp_path / name, (before, before))
     assert private_folder() == tmp_path

@@ -77,8 +77,8 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
         learner.graphs.compile(learner.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
         return Compiler()
 
-    monkeypatch.setattr(compiled_step, "REPEATED", 2)
-    monkeypatch.setattr(compiled_step, "MEASURED", 2)
+    monkeypatch.setattr(compiled_step, "CHECKED_STEPS", 2)
+    monkeypatch.setattr(compiled_step, "TIMED_STEPS", 2)
     monkeypatch.setattr(compiled_step, "compile_to", compile_to)
     monkeypatch.setattr(compiled_step, "load", load)
     monkeypatch.setattr(compile_switch, "start", start)

@@ -28,7 +28,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
-from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
+from metatui.learning.engines.compiled.cuda_graph import MAX_CAPTURES, CapturedStep, CaptureFailed, captures, capturing
 from metatui.learning.experiment import set_up
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
@@ -382,15 +382,17 @@ def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
 
 def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
     learner = captured(settings := tiny()).learner
-    sizes = range(1, KEPT + 1)
+    sizes = range(1, MAX_CAPTURES + 1)
     assert all(learner.capture(range(size)) for size in sizes)
     learner.meta_step(range(1), 0.01)
-    assert learner.capture(range(KEPT + 1))
+    assert learner.capture(range(MAX_CAPTURES + 1))
     assert learner.captures is not None
     kept = [
-        size for size in range(1, KEPT + 2) if learner.captures.has(learner.sample(range(size)), settings.algorithm)
+        size
+        for size in range(1, MAX_CAPTURES + 2)
+        if learner.captures.has(learner.sample(range(size)), settings.algorithm)
     ]
-    assert kept == [1, *range(3, KEPT + 2)]
+    assert kept == [1, *range(3, MAX_CAPTURES + 2)]
 
 
 def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:

@@ -234,7 +234,7 @@ def test_forward_pass_can_be_mapped_over_examples(
     name: EngineName, channels: int, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Check that the forward pass works under `torch.vmap`, which evaluation with batch norm per example uses."""
-    monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
+    monkeypatch.setattr(fused_first_block, "MIN_NUMEL", 0)
     model = conv4(2, input_shape=(channels, 32, 32), filters=16, norm=norm).double()
     engine, params = make_engine(name, model, CROSS_ENTROPY), detach_params(meta_parameters(model))
     x = torch.rand(2, 5, channels, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -412,7 +412,7 @@ def test_pooled_norm_matches_three_layers(relu_first: bool, negative: bool, monk
     model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), *last).double()
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(4, 3, size, size, generator=generator, dtype=torch.float64) for size in (7, 3))
-    monkeypatch.setattr(fused_bn_pool, "WORTH_IT", 0)
+    monkeypatch.setattr(fused_bn_pool, "MIN_NUMEL", 0)
     weight = model.get_parameter("0.weight").data
     weight.copy_(torch.tensor([0.7, -0.4 if negative else 0.0, 1.2]))
     one = fuse_pooling(deepcopy(model))
@@ -435,7 +435,7 @@ def test_other_layers_are_not_fused() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_thin_block_matches_four_layers_at_any_chunk_size(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
+    monkeypatch.setattr(fused_first_block, "MIN_NUMEL", 0)
     monkeypatch.setattr(fused_first_block, "AT_ONCE", 2 * 3 * 7 * 7)
     with torch.random.fork_rng():
         torch.manual_seed(0)

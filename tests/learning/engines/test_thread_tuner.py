@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from metatui.learning.engines.compiled.aot_package import Run
-from metatui.learning.engines.compiled.compiled_step import TRIAL_INTERVAL, TRIED, ThreadTuner
+from metatui.learning.engines.compiled.compiled_step import TRIAL_CALLS, TRIAL_INTERVAL, ThreadTuner
 from metatui.learning.engines.compiled.step_functions import length
 
 
@@ -52,8 +52,8 @@ def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
     for _ in range(TRIAL_INTERVAL):
         free([])
-    trial = 3 * TRIED
-    assert sorted(function.threads[:trial]) == [1] * TRIED + [2] * TRIED + [4] * TRIED
+    trial = 3 * TRIAL_CALLS
+    assert sorted(function.threads[:trial]) == [1] * TRIAL_CALLS + [2] * TRIAL_CALLS + [4] * TRIAL_CALLS
     assert function.threads[trial:] == [2] * (TRIAL_INTERVAL - trial)
     function.takes[2] = 9.0  # another process needs a core
     function.threads.clear()

@@ -14,7 +14,7 @@ from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import Adaptation
 from metatui.learning.evaluation import evaluate
-from metatui.learning.evaluation.evaluate import LARGEST, largest_activation, measure
+from metatui.learning.evaluation.evaluate import MAX_NUMEL, largest_activation, measure
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device
@@ -37,7 +37,7 @@ def test_largest_activation() -> None:
     assert largest((1, 28, 28), unfolded=True) == 64 * 9 * 14 * 14
 
 
-@pytest.mark.parametrize(("most", "parts"), [(LARGEST, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])
+@pytest.mark.parametrize(("most", "parts"), [(MAX_NUMEL, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])
 def test_gpu_tasks_are_split_by_tensor_size(
     most: int, parts: list[int], tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +55,7 @@ def test_gpu_tasks_are_split_by_tensor_size(
     expected = losses()
     monkeypatch.setattr(experiment, "device", Device("cuda:0", "A GPU", 2**30))
     monkeypatch.setattr(experiment, "episodes", episodes)
-    monkeypatch.setattr(evaluate, "LARGEST", most)
+    monkeypatch.setattr(evaluate, "MAX_NUMEL", most)
     torch.testing.assert_close(losses(), expected)
     assert split_into == parts
 

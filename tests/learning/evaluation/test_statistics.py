@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from metatui.learning.evaluation.statistics import FEW, holm, mean_ci95, paired_test, smoothed, welch_test
+from metatui.learning.evaluation.statistics import MAX_ENUMERATED, holm, mean_ci95, paired_test, smoothed, welch_test
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def close(value: float, expected: Any) -> bool:
         *product(("accuracy", "loss"), (0,), (1, 2), (2, 7, 40, 200)),
         ("accuracy", 1, 2, 200),
         ("loss", 1, 2, 200),
-        ("accuracy", 0, 1, FEW),
+        ("accuracy", 0, 1, MAX_ENUMERATED),
     ],
 )
 def test_paired_tests_agree_with_scipy(metric: str, first: int, second: int, tasks: int) -> None:
@@ -57,7 +57,9 @@ def test_paired_tests_agree_with_scipy(metric: str, first: int, second: int, tas
     assert close(ours.mean + ours.ci95, high)
     assert close(ours.effect_size, (a - b).mean() / (a - b).std(ddof=1))
     assert close(ours.median, float(np.median(a - b)))
-    signed_rank = stats.wilcoxon(a, b, method=stats.PermutationMethod()) if tasks <= FEW else stats.wilcoxon(a, b)
+    signed_rank = (
+        stats.wilcoxon(a, b, method=stats.PermutationMethod()) if tasks <= MAX_ENUMERATED else stats.wilcoxon(a, b)
+    )
     assert close(ours.wilcoxon_p, signed_rank.pvalue)
     assert (ours.tasks, ours.left_out) == (tasks, 0)
 
@@ -183,7 +185,7 @@ def test_zero_differences() -> None:
     assert test.p == test.wilcoxon_p == test.deciding_p == 1
 
 
-@pytest.mark.parametrize("differing", [1, 2, 5, FEW])
+@pytest.mark.parametrize("differing", [1, 2, 5, MAX_ENUMERATED])
 def test_few_differing_tasks_among_many_give_the_exact_p(differing: int) -> None:
     differences = [0.0] * 100 + [0.01 * (1 + n // 2) for n in range(differing)]
     assert paired_test(differences).wilcoxon_p == min(1.0, 2 * 0.5**differing)  # all signs are equal

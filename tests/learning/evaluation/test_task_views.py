@@ -11,7 +11,7 @@ import torch
 from metatui.config.fields import parse
 from metatui.events import CurveView, ScatterView, TaskView
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
-from metatui.learning.evaluation.task_views import MOST_POINTS, MOST_TARGETS, task_views
+from metatui.learning.evaluation.task_views import MAX_POINTS, MAX_TARGETS, task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.model import make_model
 
@@ -64,9 +64,9 @@ def test_scatter_is_limited() -> None:
     (view, _) = views(6, 60)
     assert isinstance(view, ScatterView)
     assert len(view.targets) == 6
-    assert len(view.truth) == MOST_TARGETS
-    assert {len(row) for row in view.truth} == {MOST_POINTS // MOST_TARGETS}
+    assert len(view.truth) == MAX_TARGETS
+    assert {len(row) for row in view.truth} == {MAX_POINTS // MAX_TARGETS}
     assert len(view.predictions) == 3
-    first = torch.linspace(-1, 1, 60)[: MOST_POINTS // MOST_TARGETS]
+    first = torch.linspace(-1, 1, 60)[: MAX_POINTS // MAX_TARGETS]
     for target, row in enumerate(view.truth):
         assert row == pytest.approx((first * (3 + target)).tolist())

@@ -24,7 +24,7 @@ from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import NONE
 from metatui.runs.analysis.report import as_html, write
-from metatui.runs.analysis.report.content import MOST_EVENTS, report
+from metatui.runs.analysis.report.content import MAX_EVENTS, report
 from metatui.runs.analysis.report.render import escape_markdown
 from metatui.runs.analysis.tex import as_tex
 from metatui.runs.execution.session import Session
@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             session.submit(Change("algorithm.inner_lr", 0.02))
     writer = JournalWriter(session.run.journal_path)
     writer.record("warned", 20, text=EVIL)
-    for number in range(MOST_EVENTS):
+    for number in range(MAX_EVENTS):
         writer.record("noted", 20, text=f"note {number}")
     writer.close()
     train(runs, training__seed=1)
@@ -194,11 +194,11 @@ def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str],
         "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
         "Loss after 3 inner steps", "Adaptation", "Validations during training", "Pairs on the same tasks",
         "Cost of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
-        "Inner learning rate changed from 0.01 to 0.02", f"note {MOST_EVENTS - 5}", "and 4 more events",
+        "Inner learning rate changed from 0.01 to 0.02", f"note {MAX_EVENTS - 5}", "and 4 more events",
         str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",
     ):  # fmt: skip
         assert message in text, message
-    assert f"note {MOST_EVENTS - 1}" not in text
+    assert f"note {MAX_EVENTS - 1}" not in text
     for verdict in waves.verdicts:
         assert verdict in text.replace("\\", "")
 

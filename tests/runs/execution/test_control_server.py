@@ -20,8 +20,8 @@ from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progre
 from metatui.runs.execution.control import client, sockets
 from metatui.runs.execution.control import server as server_module
 from metatui.runs.execution.control.client import LiveRun, query_activity
-from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
-from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
+from metatui.runs.execution.control.messages import MAX_COMMAND_BYTES, read_report, report
+from metatui.runs.execution.control.server import MAX_PENDING_EVENTS, MAX_VIEWERS, ControlServer
 from metatui.runs.execution.control.sockets import listen, socket_path
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.storage.lock import RunLock
@@ -176,7 +176,7 @@ def test_commands_are_validated(session: Session, peer: Peer) -> None:
 def test_overlong_line_is_refused_once(session: Session, peer: Peer) -> None:
     peer.read()
     peer.say(b'{"pause": "' + b"x" * 10_000_000 + b'"}')
-    assert peer.read() == {"refused": f"a command must be one line of at most {LONGEST_COMMAND:,} bytes"}
+    assert peer.read() == {"refused": f"a command must be one line of at most {MAX_COMMAND_BYTES:,} bytes"}
     peer.say(b'{"pause": {}}')
     peer.say(b"?")
     assert "not a command" in peer.read()["refused"]
@@ -243,9 +243,9 @@ def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, se
 def test_queue_is_bounded(server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.read()
     monkeypatch.setattr(server, "_broadcast", lambda: None)
-    for number in range(3 * MOST_NEWS):
+    for number in range(3 * MAX_PENDING_EVENTS):
         server.send(replace(STEP, iteration=number + 1))
-    assert len(server._news) <= MOST_NEWS
+    assert len(server._news) <= MAX_PENDING_EVENTS
 
 
 def test_nothing_is_queued_without_viewers(server: ControlServer) -> None:
@@ -255,7 +255,7 @@ def test_nothing_is_queued_without_viewers(server: ControlServer) -> None:
 
 
 def test_number_of_viewers_is_limited(session: Session, server: ControlServer) -> None:
-    peers = [Peer(session.run) for _ in range(MOST_VIEWERS)]
+    peers = [Peer(session.run) for _ in range(MAX_VIEWERS)]
     assert all(peer.read()["hello"] for peer in peers)
     late = Peer(session.run)
     assert late.read() == {}
@@ -295,7 +295,7 @@ def test_event_that_cannot_be_encoded_is_skipped(server: ControlServer, peer: Pe
 
 
 def test_oversized_images_are_left_out(server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "LONGEST_REPORT", 1000)
+    monkeypatch.setattr(server_module, "MAX_REPORT_BYTES", 1000)
     peer.read()
     view = events.RegressionView(0, "t", (1.0,), (1.0,), tuple(map(float, range(1000))), (), (), ())
     curve = Curve((0.5,), (0.1,))
@@ -465,7 +465,7 @@ class TestAttaching:
     def test_bad_hello_is_refused(
         self, line: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(client, "LONGEST_REPORT", 100_000)
+        monkeypatch.setattr(client, "MAX_REPORT_BYTES", 100_000)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)

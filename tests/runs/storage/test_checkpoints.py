@@ -159,7 +159,7 @@ def test_invalid_headers_are_refused(tmp_path: Path, data: bytes, sentence: str)
 def test_state_that_could_not_be_read_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, "last", state(1))
     size = (tmp_path / "last.safetensors").stat().st_size
-    monkeypatch.setattr(checkpoints, "LARGEST", size - 1)
+    monkeypatch.setattr(checkpoints, "MAX_BYTES", size - 1)
     with pytest.raises(MetatuiError, match=f"has {size:,} bytes, but at most {size - 1:,} are allowed"):
         save_checkpoint(tmp_path, "last", state(2))
     monkeypatch.undo()

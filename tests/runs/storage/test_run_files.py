@@ -31,7 +31,7 @@ from metatui.runs.storage import result_files
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held, other_user, released_by
-from metatui.runs.storage.metrics import LONGEST_LINE, MetricsReader, MetricsWriter, last_progress, sampled
+from metatui.runs.storage.metrics import MAX_LINE_BYTES, MetricsReader, MetricsWriter, last_progress, sampled
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record, write_tasks
 from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
@@ -126,7 +126,7 @@ def test_metrics_after_a_damaged_block_are_read(size: int, tmp_path: Path) -> No
 def test_resuming_keeps_metrics_after_a_damaged_block(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 60))
-    lose(path, 21, 40, 3 * LONGEST_LINE)
+    lose(path, 21, 40, 3 * MAX_LINE_BYTES)
     write_metrics(path, steps(51, 52), after=50)
     assert [p.iteration for p in read_all(MetricsReader(path))] == [*range(1, 21), *range(42, 53)]
     write_metrics(path, steps(31, 32), after=30)  # within the block
@@ -240,7 +240,7 @@ def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyP
     A resumed run needs these commands.
     """
     largest = 500_000
-    monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
+    monkeypatch.setattr("metatui.runs.storage.journal.TAIL_BYTES", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")
     writer.append("started", 0, device="cpu")
     writer.append("tweaked", 1, path="algorithm.inner_lr", old=0.01, new=0.02)
@@ -361,7 +361,7 @@ def test_as_many_tasks_are_written_as_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_run_records_as_many_tasks_as_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_files, "MOST_VALUES", 3500)
+    monkeypatch.setattr(result_files, "MAX_VALUES", 3500)
     settings = parse({"training": {"iterations": 2}, "evaluation": {"tasks": 8}})
     session = Session.start(settings, runs_dir=tmp_path)
     list(session)

@@ -56,16 +56,16 @@ def test_long_pictures_are_sent_in_chunks() -> None:
 def test_the_least_recently_used_picture_is_deleted() -> None:
     written: list[str] = []
     pictures = KittyPictures(written.append)
-    for column in range(kitty.MOST):
+    for column in range(kitty.MAX_PICTURES):
         pictures.number(GREY._replace(columns=column))
     pictures.number(GREY._replace(columns=0))
     written.clear()
-    assert pictures.number(GREY._replace(columns=-1)) == kitty.MOST + 1
+    assert pictures.number(GREY._replace(columns=-1)) == kitty.MAX_PICTURES + 1
     assert messages(written)[0][0] == {"a": "d", "d": "I", "i": "2", "q": "2"}
 
 
 def test_placeholders_are_one_cell_wide() -> None:
-    rows = placeholders(3, kitty.LARGEST)
-    assert [cell_len(row) for row in rows] == [kitty.LARGEST] * 3
+    rows = placeholders(3, kitty.MAX_CELLS)
+    assert [cell_len(row) for row in rows] == [kitty.MAX_CELLS] * 3
     cells = {cell for row in rows for cell in row.split(kitty.PLACEHOLDER)[1:]}
-    assert len(cells) == 3 * kitty.LARGEST
+    assert len(cells) == 3 * kitty.MAX_CELLS

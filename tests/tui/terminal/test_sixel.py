@@ -26,7 +26,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.terminal.kitty import Picture
 from metatui.tui.terminal.sixel import (
     MARK,
-    MOST_COLOURS,
+    MAX_COLOURS,
     QUESTIONS,
     REGISTERS,
     REPLY,
@@ -114,7 +114,7 @@ def test_a_terminal_says_that_it_shows_sixels() -> None:
     assert sixels.receive(XTERM_CELL) is None
     assert sixels.receive(VT340_ATTRIBUTES) == SixelPictures(10, 20)
     assert written == [QUESTIONS, REGISTERS]
-    assert sixels.receive("\x1b[?1;0;256S") == SixelPictures(10, 20, MOST_COLOURS)
+    assert sixels.receive("\x1b[?1;0;256S") == SixelPictures(10, 20, MAX_COLOURS)
     assert sixels.receive("\x1b[?1;0;16S") == SixelPictures(10, 20, 16)
     for other in ("\x1b[?1;3;0S", "\x1b[?1;0S", "\x1b[?2;0;800;600S", "\x1b[?S"):  # errors, and the largest picture
         assert sixels.receive(other) == SixelPictures(10, 20, 16)

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from metatui.utils.text import sanitize
 
-MOST_PIXELS = 89_478_485
+MAX_PIXELS = 89_478_485
 """Maximum number of pixels in an image file. If there are more, Pillow warns about a decompression bomb."""
 
 _LARGE = 16_000_000
@@ -54,7 +54,7 @@ def decode_image(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
         raise UnusableImageError("is empty")
     try:
         with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise UnusableImageError(_too_large(f"{image.width:,}x{image.height:,}"))
             image.draft(None, (_REDUCED * size, _REDUCED * size))
             with _one_large if image.width * image.height > _LARGE else nullcontext():
@@ -69,7 +69,7 @@ def decode_image(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
         known = data.startswith((b"\x89PNG", b"\xff\xd8\xff"))
         raise UnusableImageError("is damaged near its start" if known else "is not a PNG or JPEG image") from None
     except Image.DecompressionBombError:
-        raise UnusableImageError(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
+        raise UnusableImageError(_too_large(f"more than {2 * MAX_PIXELS:,}")) from None
     except Exception as error:  # decoders raise many kinds of errors
         raise UnusableImageError(f"is damaged: {sanitize(str(error), limit=80)}") from None
     pixels = np.asarray(square.transpose(turn) if turn is not None else square)
@@ -83,7 +83,7 @@ def is_square(data: bytes) -> bool:
 
 
 def _too_large(pixels: str) -> str:
-    return f"has {pixels} pixels, more than the allowed {MOST_PIXELS:,}"
+    return f"has {pixels} pixels, more than the allowed {MAX_PIXELS:,}"
 
 
 def _orientation(image: Image.Image) -> int:

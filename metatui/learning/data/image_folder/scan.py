@@ -21,7 +21,7 @@ from metatui.utils.files import reason
 from metatui.utils.text import sanitize
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-MOST_FILES = 2_000_000
+MAX_FILES = 2_000_000
 """Largest number of files and folders that are scanned."""
 
 
@@ -293,8 +293,8 @@ class _Scanner:
         with os.scandir(folder) as entries:
             for entry in entries:
                 self._count += 1
-                if self._count > MOST_FILES:
-                    raise BadInput(f"{self._name}, which contains more than {MOST_FILES:,} files and folders")
+                if self._count > MAX_FILES:
+                    raise BadInput(f"{self._name}, which contains more than {MAX_FILES:,} files and folders")
                 if not entry.name.startswith(".") and entry.name != "__MACOSX":
                     visible.append(entry)
         for entry in sorted(visible, key=lambda entry: entry.name):

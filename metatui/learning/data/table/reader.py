@@ -30,12 +30,12 @@ from metatui.utils.text import format_count
 if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
-LARGEST = 256 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 """Maximum size of a table file, in bytes."""
-MOST_VALUES = 20_000_000
+MAX_VALUES = 20_000_000
 """Maximum number of input and target values in a table. Each value takes eight bytes of memory."""
-MOST_COLUMNS = 10_000
-LARGEST_NUMBER = 1e30
+MAX_COLUMNS = 10_000
+MAX_MAGNITUDE = 1e30
 """Largest allowed magnitude of a value. The limit keeps sums of squares from overflowing."""
 
 _BATCH = 65_536
@@ -148,7 +148,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:
 
 def _read(path: Path, choose: ChooseColumns) -> _Rows:
     name = quote(str(path), 200)
-    data = read_bounded(path, LARGEST)
+    data = read_bounded(path, MAX_BYTES)
     if not data or data.isspace():
         raise BadInput(f"{name} is empty, but must be a CSV file with a line of column names, or a Parquet file")
     if data.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
@@ -202,12 +202,12 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
 
 def _check_numbers(rows: _Rows, name: str) -> None:
     """Raise BadInput if a value is too large or not finite."""
-    good = np.abs(rows.values) <= LARGEST_NUMBER
+    good = np.abs(rows.values) <= MAX_MAGNITUDE
     if good.all():
         return
     row, column = map(int, np.unravel_index(np.argmin(good), good.shape))
     value = float(rows.values[row, column])
-    allowed = f"must be a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
+    allowed = f"must be a number from {-MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
     missing = "; remove rows with missing values" if np.isnan(value) else ""
     raise BadInput(
         f"{name}, {rows.place(row)}: column {quote(rows.columns.numeric[column])} is {value:g}, but {allowed}{missing}"
@@ -279,8 +279,8 @@ def _read_csv(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
     reader = csv.reader(_lines(data, name), delimiter=delimiter, strict=True)
     records = _records(reader, name)
     header = [cell.strip() for cell in next(records, [])]
-    if len(header) > MOST_COLUMNS:
-        raise BadInput(f"{name} has {len(header):,} columns, but at most {MOST_COLUMNS:,} are allowed")
+    if len(header) > MAX_COLUMNS:
+        raise BadInput(f"{name} has {len(header):,} columns, but at most {MAX_COLUMNS:,} are allowed")
     first = next(records, [])
     if not first:
         raise BadInput(_no_rows(name))
@@ -301,7 +301,7 @@ def _read_csv(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
             raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}") from None
         if len(row) != len(header):
             raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}")
-        if len(values) > MOST_VALUES:
+        if len(values) > MAX_VALUES:
             raise BadInput(_too_many(name))
         lines.append(reader.line_num)
     return _Rows(
@@ -359,7 +359,7 @@ def _no_rows(name: str) -> str:
 
 
 def _too_many(name: str) -> str:
-    return f"{name} has more input and target values than the maximum of {MOST_VALUES:,}"
+    return f"{name} has more input and target values than the maximum of {MAX_VALUES:,}"
 
 
 # Parquet
@@ -388,7 +388,7 @@ def _read_parquet(data: bytes, name: str, choose: ChooseColumns) -> _Rows:
                 )
         if not file.metadata.num_rows:
             raise BadInput(_no_rows(name))
-        if file.metadata.num_rows * len(columns.numeric) > MOST_VALUES:
+        if file.metadata.num_rows * len(columns.numeric) > MAX_VALUES:
             raise BadInput(_too_many(name))
         parts, texts = [], {column: list[str]() for column in columns.text}
         for batch in file.iter_batches(_BATCH, columns=[*columns.numeric, *columns.text]):

@@ -29,9 +29,9 @@ from metatui.utils.text import format_count, sanitize
 if TYPE_CHECKING:
     from metatui.learning.data.sources.table import TableOptions
 
-MOST_NAMED = 3
+MAX_NAMES = 3
 """Maximum number of tasks or targets that a message lists by name."""
-MOST_COLUMNS = 8
+MAX_NAMED_COLUMNS = 8
 """Maximum number of columns of one kind that a message lists by name."""
 
 _SHUFFLED = 2**22
@@ -192,8 +192,8 @@ class TableSource(TaskSource):
     def _units(self) -> str:
         """Return a sentence that explains the unit of the losses."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
-        units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
-        more = ", …" if self.targets > MOST_NAMED else ""
+        units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MAX_NAMES])
+        more = ", …" if self.targets > MAX_NAMES else ""
         return (
             "Losses are mean squared errors of standardised targets. Each target is divided by its standard deviation "
             f"in the training rows: {units}{more}"
@@ -204,8 +204,8 @@ class TableSource(TaskSource):
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
-        examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MOST_NAMED])
-        more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
+        examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MAX_NAMES])
+        more = f" and {len(small) - MAX_NAMES:,} more" if len(small) > MAX_NAMES else ""
         verb = "is left out, because it has" if len(small) == 1 else "are left out, because they have"
         return (
             f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} {verb} "
@@ -215,8 +215,8 @@ class TableSource(TaskSource):
 
 def _listed(columns: Sequence[str]) -> str:
     """List the names of the first few columns, and say how many more there are."""
-    more = len(columns) - MOST_COLUMNS
-    names = ", ".join(sanitize(name, limit=40) for name in columns[:MOST_COLUMNS])
+    more = len(columns) - MAX_NAMED_COLUMNS
+    names = ", ".join(sanitize(name, limit=40) for name in columns[:MAX_NAMED_COLUMNS])
     return f"{names} and {more:,} more" if more > 0 else names
 
 

@@ -45,7 +45,7 @@ AGREEMENT = 1e-8
 REGISTRIES = ("_parameters", "_buffers", "_modules")
 """Attributes of a module that hold its parameters, buffers and submodules. Their entries are compared one by one."""
 
-REMEMBERED = 256
+MAX_VERDICTS = 256
 """Maximum number of verdicts to keep in memory. When there are more, the oldest one is dropped."""
 
 
@@ -93,7 +93,7 @@ def verdict(
     if result.lasting:
         # Objects that the key identifies by `id` are kept alive, so that no other object gets the same id.
         _verdicts[key] = result, kept
-        if len(_verdicts) > REMEMBERED:
+        if len(_verdicts) > MAX_VERDICTS:
             del _verdicts[next(iter(_verdicts))]
     return result, True
 

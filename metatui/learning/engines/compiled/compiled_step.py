@@ -27,14 +27,14 @@ about 2e-7."""
 ROUNDING = 1e-6
 """Error that is accepted in addition to `AGREEMENT`, relative to the tensor that is updated."""
 
-MEASURED = 20
+TIMED_STEPS = 20
 """Number of meta-steps whose time `GraphedStep.seconds` measures."""
 
-REPEATED = 20
+CHECKED_STEPS = 20
 """Number of meta-steps that are run first with one thread and then with several threads. Several threads are used only
 if all results are bit-for-bit the same."""
 
-TRIED = 5
+TRIAL_CALLS = 5
 """Number of timed calls for each number of threads in a trial. A trial finds the fastest number of threads."""
 
 TRIAL_INTERVAL = 2000
@@ -131,7 +131,7 @@ class GraphedStep:
 
         def repeats(run: Run) -> list[Tensor]:
             inputs = [t.clone() for t in before]
-            metrics = [run(list(inputs)) for _ in range(REPEATED)]
+            metrics = [run(list(inputs)) for _ in range(CHECKED_STEPS)]
             return [*metrics, *inputs[:changed]]
 
         # Threads would share the sums over the points of a single task.
@@ -146,7 +146,7 @@ class GraphedStep:
         """Time a few compiled meta-steps on copies of all tensors, and return the shortest time in seconds."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
-        for _ in range(MEASURED):
+        for _ in range(TIMED_STEPS):
             inputs = [t.clone() for t in self._inputs(episodes, algorithm, algorithm.outer_lr)]
             began = time.perf_counter()
             run(inputs)
@@ -202,7 +202,7 @@ class ThreadTuner:
         if len(self._counts) == 1:
             return self._alone(inputs)
         at, self._calls = self._calls % TRIAL_INTERVAL, self._calls + 1
-        if at >= TRIED * len(self._counts):
+        if at >= TRIAL_CALLS * len(self._counts):
             return self._with(self._fastest, inputs)
         if at == 0:
             self._took = {count: [] for count in self._counts}

@@ -32,7 +32,7 @@ from metatui.utils.errors import MetatuiError, class_and_message
 WARM_UP = 3
 """Number of eager meta-steps before a capture. During these, libraries choose and set up their kernels."""
 
-KEPT = 4
+MAX_CAPTURES = 4
 """Maximum number of captures to keep. When there are more, the least recently used one is dropped, because every
 capture holds device memory."""
 
@@ -213,7 +213,7 @@ class CapturedStep:
         finally:
             restore()
         self._captures[_kind(episodes, settings, at_once)] = _Capture(replay, static, metrics)
-        for oldest in list(self._captures)[:-KEPT]:
+        for oldest in list(self._captures)[:-MAX_CAPTURES]:
             del self._captures[oldest]
 
     def release(self) -> None:

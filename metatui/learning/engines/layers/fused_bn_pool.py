@@ -21,7 +21,7 @@ from metatui.learning.engines.native.build import LANES, call, library
 aten = torch.ops.aten
 WINDOW = [2, 2]
 
-WORTH_IT = 2**21
+MIN_NUMEL = 2**21
 """Fusing is faster for tensors with at least this many elements. Smaller tensors fit in the CPU's caches."""
 
 
@@ -97,7 +97,7 @@ class PooledNorm(nn.Module):
         self.weight, self.bias, self.eps = like.weight, like.bias, like.eps
 
     def forward(self, y: Tensor) -> Tensor:
-        worth_it = y.device.type == "cpu" and y.numel() >= WORTH_IT and torch.is_grad_enabled()
+        worth_it = y.device.type == "cpu" and y.numel() >= MIN_NUMEL and torch.is_grad_enabled()
         # On a GPU, reading γ would wait for the device and break a CUDA graph capture.
         if not worth_it or (self.weight < 0).any():
             normed = F.batch_norm(y, None, None, self.weight, self.bias, True, 0.0, self.eps)

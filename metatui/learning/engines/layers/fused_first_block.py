@@ -35,14 +35,14 @@ AT_ONCE = 750_000
 """Number of elements of the convolution's output that are computed together. Together with the values derived from
 them, these elements need a few MB."""
 
-WORTH_IT = 2**21
+MIN_NUMEL = 2**21
 """Fusing is faster if the convolution's output has at least this many elements."""
 
-FEW = 64
+MAX_PRODUCTS = 64
 """The layers are fused if each element of the convolution's output is a sum of at most this many products. With more
 products, computing the convolution twice would take too long."""
 
-THIN = 3
+MAX_IN_CHANNELS = 3
 """The fused block is faster in C than in torch if the convolution has at most this many input channels."""
 
 
@@ -178,7 +178,7 @@ class ThinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, gamma, beta = self.conv.weight, self.norm.weight, self.norm.bias
-        large = len(x) * len(weight) * x.shape[-2] * x.shape[-1] >= WORTH_IT
+        large = len(x) * len(weight) * x.shape[-2] * x.shape[-1] >= MIN_NUMEL
         # Faster only on a CPU. On a GPU, reading γ would also wait for the device and break a CUDA graph capture.
         if x.device.type != "cpu" or not large or x.requires_grad or is_mapped(x) or (gamma < 0).any():
             y = F.conv2d(x, weight, padding=self.conv.padding)
@@ -206,7 +206,7 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether the layer can be the convolution of a `ThinBlock`."""
     return (
         type(conv) is nn.Conv2d
-        and conv.weight[0].numel() <= FEW
+        and conv.weight[0].numel() <= MAX_PRODUCTS
         and (conv.stride, conv.dilation, conv.groups, conv.padding_mode) == ((1, 1), (1, 1), 1, "zeros")
         and conv.bias is None
         and not isinstance(conv.padding, str)
@@ -216,4 +216,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 def suits_first_block(conv: nn.Conv2d) -> bool:
     """Return whether `NativeFirstBlock` supports this convolution and is faster for it."""
     filters, channels = conv.weight.shape[:2]
-    return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN
+    return (
+        conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= MAX_IN_CHANNELS
+    )

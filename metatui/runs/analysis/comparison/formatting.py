@@ -14,7 +14,7 @@ from metatui.runs.formatting import change_text, headline
 from metatui.utils.numbers import format_diverged, interval
 from metatui.utils.text import format_count
 
-MOST_CHANGES = 10
+MAX_CHANGES = 10
 """Maximum number of setting changes during a run's training that are listed with its results."""
 
 
@@ -123,12 +123,12 @@ def changes_in_training(comparison: Comparison) -> tuple[str, ...]:
             for change in (run.training.changes if run.training else ())
             if FIELDS[change.path].group not in FREE_ON_RESUME
         ]
-        for change in changes[:MOST_CHANGES]:
+        for change in changes[:MAX_CHANGES]:
             text, at = change_text(change.path, text_of(change.old), text_of(change.new)), change.at.iterations
             measured = run.evaluation.iteration
             before = f" (the evaluated parameters are older, from meta-step {measured:,})" if measured <= at else ""
             sentences.append(f"{run.label}: {text} at meta-step {at:,}{before}")
-        if (rest := len(changes) - MOST_CHANGES) > 0:
+        if (rest := len(changes) - MAX_CHANGES) > 0:
             sentences.append(f"{run.label}: {format_count(rest, 'more setting change')} (see its journal)")
     return tuple(sentences)
 

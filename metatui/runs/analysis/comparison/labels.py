@@ -12,7 +12,7 @@ from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import format_count, sanitize
 
-MOST_SETTINGS = 3
+MAX_SETTINGS = 3
 """Maximum number of settings in a label, enough for a grid of two settings and the seed."""
 
 
@@ -20,7 +20,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings], titles: Sequ
     """Return a unique label for each run.
 
     The label is the name of the algorithm. If several runs have the same algorithm, their labels also contain the
-    settings in which these runs differ. Runs that differ in no setting or in more than `MOST_SETTINGS` are labelled
+    settings in which these runs differ. Runs that differ in no setting or in more than `MAX_SETTINGS` are labelled
     with their name, and runs with equal names are labelled with their path.
 
     Args:
@@ -32,7 +32,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings], titles: Sequ
             alike = [i for i, label in enumerate(result) if label == title]
             differing = _differing([settings[i] for i in alike])
             for i in alike:
-                if 0 < len(differing) <= MOST_SETTINGS:
+                if 0 < len(differing) <= MAX_SETTINGS:
                     result[i] = f"{title} ({', '.join(_values(settings[i], differing))})"
                 else:
                     result[i] = runs[i].id

@@ -23,7 +23,7 @@ DATA = ("task.source", "task.folder")
 Otherwise, accuracies and losses would refer to different data.
 """
 
-TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
+FIXED_AFTER_TRAINING = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings that cannot change after training, because they determine a model's outputs and its training classes.
 
 Runs that differ in these settings have no held-out tasks in common.
@@ -41,14 +41,14 @@ SHARED = (
 INPUTS = ("task.image_size", "task.image_mode")
 """Image settings that a trained model depends on. Runs that differ in these settings still have the same tasks."""
 
-LARGEST_BUDGET_RATIO = 1.1
+MAX_BUDGET_RATIO = 1.1
 """If the numbers of training tasks of two runs differ by more than this factor, the comparison contains a warning."""
 
-LARGEST_TIME_RATIO = 2
+MAX_TIME_RATIO = 2
 """If the times per meta-step of runs with the same settings differ by more than this factor, the comparison contains a
 warning."""
 
-SHORTEST_TIMED = 1.0
+MIN_TIMED_SECONDS = 1.0
 """Minimum training time in seconds of runs whose times per meta-step are compared, because in shorter runs most of the
 time is spent on the warm-up."""
 
@@ -123,7 +123,8 @@ def agree(
         protocol=protocol,
         settings=evaluated,
         same_tasks=tuple(
-            tuple(each.value(path) for path in TIED if FIELDS[path].is_relevant(each)) for each in settings
+            tuple(each.value(path) for path in FIXED_AFTER_TRAINING if FIELDS[path].is_relevant(each))
+            for each in settings
         ),
         warnings=tuple(_protocol_warnings(settings, labels, agreed, differences, split)),
     )
@@ -143,7 +144,7 @@ def _protocol_warnings(
     differences: Sequence[tuple[str, str]],
     split: str,
 ) -> Iterator[str]:
-    for path, values in _differing(settings, labels, TIED):
+    for path, values in _differing(settings, labels, FIXED_AFTER_TRAINING):
         yield f"{path} is {values}: these runs have different test tasks and are not compared in pairs"
     for path, values in _differing(settings, labels, INPUTS):
         yield f"{path} is {values}: the runs have the same held-out tasks, but the images are prepared differently"
@@ -192,7 +193,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
             yield f"{run.label} has {why}, so its last parameters were evaluated instead of its best"
     trained = [run for run in runs if run.costs.tasks_seen]
     budgets = [run.costs.tasks_seen or 0 for run in trained]
-    if budgets and max(budgets) > LARGEST_BUDGET_RATIO * min(budgets):
+    if budgets and max(budgets) > MAX_BUDGET_RATIO * min(budgets):
         values = values_of([run.label for run in trained], [f"{tasks:,}" for tasks in budgets])
         yield f"the runs were trained on different numbers of tasks: {values}"
     timed = [run for run in runs if run.costs.seconds_per_step]
@@ -207,15 +208,15 @@ def _uneven_times(runs: Sequence[RunResult]) -> Iterator[str]:
     """Yield a warning for runs that differ only in the seed, but whose times per meta-step differ considerably."""
     alike: dict[Settings, list[RunResult]] = {}
     for run in runs:
-        if (run.costs.seconds or 0) >= SHORTEST_TIMED:
+        if (run.costs.seconds or 0) >= MIN_TIMED_SECONDS:
             alike.setdefault(change(run.selected or run.settings, {"training.seed": 0}), []).append(run)
     for group in alike.values():
         times = [run.costs.seconds_per_step or 0 for run in group]
         machines = {(run.costs.host, run.costs.device_name) for run in group}
-        if len(machines) == 1 and max(times) > LARGEST_TIME_RATIO * min(times):
+        if len(machines) == 1 and max(times) > MAX_TIME_RATIO * min(times):
             values = values_of([run.label for run in group], [seconds(time) for time in times])
             yield (
-                f"times per meta-step of runs with the same settings differ by more than {LARGEST_TIME_RATIO}x, "
+                f"times per meta-step of runs with the same settings differ by more than {MAX_TIME_RATIO}x, "
                 f"probably because other programs were running: {values}"
             )
 

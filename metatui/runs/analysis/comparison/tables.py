@@ -25,11 +25,11 @@ from metatui.utils.numbers import interval, with_minus
 NONE = "–"
 """Placeholder for an unknown or missing value."""
 
-MOST_STEPS = 12
+MAX_STEPS = 12
 """Maximum number of rows in the table of inner steps. If there are more steps, only some are shown:
 0, 1, 2, 3, 5, 10, 20, ... and the last one."""
 
-MOST_VALIDATIONS = 12
+MAX_VALIDATIONS = 12
 """Maximum number of rows in the table of validations. If there are more validations, an evenly spaced selection is
 shown."""
 
@@ -147,7 +147,7 @@ def validations(comparison: Comparison) -> TextTable | None:
     iterations = sorted({iteration for each in by_iteration for iteration in each})
     if not iterations:
         return None
-    apart = -(-len(iterations) // MOST_VALIDATIONS)
+    apart = -(-len(iterations) // MAX_VALIDATIONS)
     shown = iterations[::-apart][::-1]  # always including the last one
     rows = tuple(
         (
@@ -264,7 +264,7 @@ def _amount(comparison: Comparison, mean: float, half: float) -> str:
 
 
 def _shown_steps(last: int) -> Sequence[int]:
-    if last < MOST_STEPS:
+    if last < MAX_STEPS:
         return range(last + 1)
     round_ones = (factor * 10**power for power in range(4) for factor in (1, 2, 3, 5))
     return sorted({0, last, *(step for step in round_ones if step < last)})

@@ -28,10 +28,10 @@ from metatui.utils.smoothing import DECAYS, span_of
 POINTS = 500
 """Maximum number of points of a training curve. Neither a screen nor a page can show more."""
 
-SHORTEST_SPAN = 50
+MIN_SPAN = 50
 SPAN_SHARE = 0.02
 """Number of meta-steps to smooth over, as a fraction of the meta-steps of the longest run. The minimum is
-`SHORTEST_SPAN` meta-steps."""
+`MIN_SPAN` meta-steps."""
 
 
 @dataclass
@@ -92,7 +92,7 @@ def _read(run: RunFolder, size: int, modified: int) -> Steps:
 def smoothing_span(runs: Sequence[RunFolder]) -> int:
     """Return the number of meta-steps to smooth over. It is the same for all `runs`."""
     last = [last_progress(run.metrics_path) for run in runs]
-    return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
+    return max([MIN_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:

@@ -33,7 +33,7 @@ from metatui.utils.text import format_count
 
 T = TypeVar("T")
 
-MOST_EVENTS = 200
+MAX_EVENTS = 200
 """Maximum number of journal entries of one run in a report."""
 
 STARTED = {
@@ -225,10 +225,8 @@ def _journal(comparison: Comparison) -> TextTable | None:
     for run in comparison.runs:
         entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]
         messages = [(entry, message) for entry in entries if (message := entry_message(entry))]
-        rows += [
-            (run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MOST_EVENTS]
-        ]
-        if (rest := len(messages) - MOST_EVENTS) > 0:
+        rows += [(run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MAX_EVENTS]]
+        if (rest := len(messages) - MAX_EVENTS) > 0:
             rows.append((run.label, NONE, NONE, f"and {format_count(rest, 'more event')}"))
     return TextTable("Events", ("run", "time", "meta-step", "event"), tuple(rows), names=4) if rows else None
 

@@ -11,7 +11,14 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 
 from metatui.events import Command, Died, Evaluating, Event, Failed, Finished, Stop, Warned
-from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, Phase, command_line, read_hello, read_report
+from metatui.runs.execution.control.messages import (
+    MAX_REPORT_BYTES,
+    Hello,
+    Phase,
+    command_line,
+    read_hello,
+    read_report,
+)
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.lock import ends_on_sigterm, holder, other_process
@@ -88,9 +95,9 @@ def query_activity(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
     """
     phase: Phase | None = None
     with suppress(OSError, BadInput), closing(Channel(connect(run, timeout=GLANCE_SECONDS))) as channel:
-        phase = read_hello(channel.file.readline(LONGEST_REPORT)).phase
+        phase = read_hello(channel.file.readline(MAX_REPORT_BYTES)).phase
         if phase == "evaluating":
-            report = read_report(channel.file.readline(LONGEST_REPORT))
+            report = read_report(channel.file.readline(MAX_REPORT_BYTES))
             return phase, report.evaluating if report else None
     return phase, None
 
@@ -134,8 +141,8 @@ class LiveRun:
         self._unsent = b""
         self._iterated = False
         self._closed = False
-        line = channel.file.readline(LONGEST_REPORT)
-        if len(line) < LONGEST_REPORT and not line.endswith(b"\n"):
+        line = channel.file.readline(MAX_REPORT_BYTES)
+        if len(line) < MAX_REPORT_BYTES and not line.endswith(b"\n"):
             raise ConnectionResetError("it closed the connection before its first message")
         self.hello: Hello = read_hello(line)
         """State of the run at the time of connection: phase, meta-steps and settings."""
@@ -214,7 +221,7 @@ class LiveRun:
         """Yield events from the run's process until it closes the connection."""
         skipping = False
         with suppress(OSError):
-            while line := self._channel.file.readline(LONGEST_REPORT):
+            while line := self._channel.file.readline(MAX_REPORT_BYTES):
                 with self._lock:
                     self._send()
                 whole = line.endswith(b"\n")

@@ -26,10 +26,10 @@ from metatui.utils.errors import BadInput, quote
 
 PROTOCOL = 1
 
-LONGEST_COMMAND = 16 * 1024
+MAX_COMMAND_BYTES = 16 * 1024
 """Maximum number of bytes in a message (a line) from a viewer to the run."""
 
-LONGEST_REPORT = 64 * 1024 * 1024
+MAX_REPORT_BYTES = 64 * 1024 * 1024
 """Maximum number of bytes in a message (a line) from a run. Messages about validations are long because they include
 images."""
 

@@ -25,8 +25,8 @@ from pydantic_core import PydanticSerializationError
 
 from metatui.events import Checkpointed, Command, Evaluated, Evaluating, Event, Progress
 from metatui.runs.execution.control.messages import (
-    LONGEST_COMMAND,
-    LONGEST_REPORT,
+    MAX_COMMAND_BYTES,
+    MAX_REPORT_BYTES,
     PROTOCOL,
     Hello,
     Phase,
@@ -47,25 +47,25 @@ log = logging.getLogger(__name__)
 EVERY_SECONDS = 0.25
 """Seconds between two batches of progress."""
 
-MOST_NEWS = 8192
+MAX_PENDING_EVENTS = 8192
 """Maximum number of events queued for the server's thread; if there are more, progress events are dropped."""
 
-MOST_VIEWERS = 16
+MAX_VIEWERS = 16
 
 LINGER_SECONDS = 0.5
 """Maximum number of seconds that a run's process waits before it exits, so that viewers can read all events."""
 
-MOST_BATCHES = 64
+MAX_BATCHES = 64
 """Maximum number of batches queued for a viewer.
 
 If there are more, progress and superseded events are dropped; the viewer has to read progress from metrics.jsonl.
 """
 
-MOST_OTHERS = 4096
+MAX_VIEWER_EVENTS = 4096
 """Maximum number of events, not counting progress, that are queued for a viewer that does not read. If there are more,
 the oldest are dropped."""
 
-MOST_UNREAD = 64 * 1024
+MAX_UNREAD_BYTES = 64 * 1024
 """Maximum number of bytes waiting to be sent to a viewer. If there are more, the viewer's invalid commands get no
 answer."""
 
@@ -98,7 +98,7 @@ class Viewer:
         if not self._listens:
             return
         self._batches.append(batch)
-        if len(self._batches) > MOST_BATCHES:
+        if len(self._batches) > MAX_BATCHES:
             self._batches = deque([Batch(_without_stale([event for batch in self._batches for event in batch.events]))])
         self._changed.set()
 
@@ -147,12 +147,12 @@ class Viewer:
             while data := await loop.sock_recv(self._connection, CHUNK):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    if skipping or len(line) > LONGEST_COMMAND:
-                        self._refuse(f"a command must be one line of at most {LONGEST_COMMAND:,} bytes")
+                    if skipping or len(line) > MAX_COMMAND_BYTES:
+                        self._refuse(f"a command must be one line of at most {MAX_COMMAND_BYTES:,} bytes")
                         skipping = False
                     else:
                         self._receive_line(line, submit)
-                if len(rest) > LONGEST_COMMAND:
+                if len(rest) > MAX_COMMAND_BYTES:
                     rest, skipping = b"", True
                 await asyncio.sleep(0)  # let the other viewers proceed
 
@@ -163,7 +163,7 @@ class Viewer:
             self._refuse(str(error))
 
     def _refuse(self, sentence: str) -> None:
-        if self._listens and len(self._unsent) <= MOST_UNREAD:
+        if self._listens and len(self._unsent) <= MAX_UNREAD_BYTES:
             self._unsent += Report(refused=sentence).line()
             self._changed.set()
 
@@ -226,7 +226,7 @@ class ControlServer:
         routine = isinstance(event, Progress | Evaluating)
         if not isinstance(event, Progress):
             self._evaluating = event if isinstance(event, Evaluating) else None
-        if not self._listening or (routine and len(self._news) >= MOST_NEWS):
+        if not self._listening or (routine and len(self._news) >= MAX_PENDING_EVENTS):
             return
         self._news.append(event)
         if not routine:
@@ -327,7 +327,7 @@ class ControlServer:
             loop.remove_reader(self._listener)
             loop.call_later(EVERY_SECONDS, loop.add_reader, self._listener, self._accept)
             return
-        if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
+        if len(self._viewers) >= MAX_VIEWERS or not is_own(connection):
             connection.close()
             return
         self._listening = True  # before the hello message, so that no event between them is lost
@@ -354,7 +354,7 @@ class ControlServer:
 def _without_stale(events: Sequence[Event]) -> list[Event]:
     """Drop progress events and superseded events.
 
-    If more than `MOST_OTHERS` events remain, also drop the oldest of these.
+    If more than `MAX_VIEWER_EVENTS` events remain, also drop the oldest of these.
     """
     kept: list[Event] = []
     newest: set[type] = set()
@@ -368,7 +368,7 @@ def _without_stale(events: Sequence[Event]) -> list[Event]:
                 event = replace(event, views=())
             newest.add(type(event))
         kept.append(event)
-    return kept[:MOST_OTHERS][::-1]
+    return kept[:MAX_VIEWER_EVENTS][::-1]
 
 
 def _lines(events: Sequence[Event]) -> Iterator[bytes]:
@@ -382,7 +382,7 @@ def _lines(events: Sequence[Event]) -> Iterator[bytes]:
             except (ValidationError, PydanticSerializationError):  # text that cannot be encoded as UTF-8
                 log.exception("%s could not be encoded for viewers", kind.__name__)
                 continue
-            if len(line) <= LONGEST_REPORT:
+            if len(line) <= MAX_REPORT_BYTES:
                 yield line
             elif isinstance(event, Evaluated):
                 yield report(replace(event, views=())).line()

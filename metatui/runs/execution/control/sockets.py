@@ -14,7 +14,7 @@ from pathlib import Path
 
 from metatui.runs.storage.run_folder import RunFolder
 
-LONGEST = 100
+MAX_PATH_BYTES = 100
 """Maximum length in bytes of a socket path that every system accepts: Linux allows 107, macOS 103."""
 
 BACKLOG = 16
@@ -94,7 +94,7 @@ def _short_address(path: Path) -> Iterator[str]:
 
     If the path is too long for an address, the address contains a temporary symbolic link to the folder of the socket.
     """
-    if len(os.fsencode(path)) <= LONGEST:
+    if len(os.fsencode(path)) <= MAX_PATH_BYTES:
         yield str(path)
         return
     with tempfile.TemporaryDirectory(prefix="metatui-") as private:  # accessible only to its owner

@@ -31,7 +31,7 @@ AXES: Final[dict[Axis, str]] = {
 Curves = Literal["both", "validation", "training"]
 CURVES: Final[tuple[Curves, ...]] = ("both", "validation", "training")
 
-MOST_BANDS: Final = 4
+MAX_BANDS: Final = 4
 """Maximum number of groups of runs for which intervals are drawn as bands. The tables always contain the intervals."""
 
 
@@ -217,7 +217,7 @@ def adaptation(comparison: Comparison, view: CurveOptions) -> ChartData:
     for group, colour, curve in zip(comparison.groups, colours, curves, strict=True):
         steps = group.runs[0].evaluation.steps
         means.append(Series(group.name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
-        if len(comparison.groups) <= MOST_BANDS:
+        if len(comparison.groups) <= MAX_BANDS:
             bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
     dotted = f"; dotted: 95 % interval{' over tasks or seeds' if comparison.repeated else ''}" if bands else ""
     metric, shots = "Accuracy" if accuracy else "Loss", f"{comparison.protocol.shots}-shot"

@@ -40,7 +40,7 @@ from metatui.tui.widgets.scroll_view import paragraph
 from metatui.utils.numbers import interval, with_minus
 
 COLUMN_GAP = 2
-SHORTEST_NAME = 12
+MIN_NAME_WIDTH = 12
 
 
 def result_page(comparison: Comparison, view: CurveOptions, width: int, theme: ChartTheme) -> list[Row]:
@@ -162,7 +162,7 @@ def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(table.headings))]
     largest = max((widths[column] for column in numbers), default=0)
     while (
-        sum(widths[c] + COLUMN_GAP for c in names) + largest > width and max(widths[c] for c in names) > SHORTEST_NAME
+        sum(widths[c] + COLUMN_GAP for c in names) + largest > width and max(widths[c] for c in names) > MIN_NAME_WIDTH
     ):
         widths[max(names, key=lambda c: widths[c])] -= 1
     rows = _title(table.title, width, theme)
@@ -193,7 +193,7 @@ def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
     return parts
 
 
-NARROWEST: Final = 12
+MIN_BAR_WIDTH: Final = 12
 """Minimum width of the bars. If there is less room, only the numbers are shown."""
 
 
@@ -236,13 +236,13 @@ def _rows(
     words_width = max(map(cell_len, words), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(8, width - words_width - 30))
     room = width - label_width - words_width - 2
-    axis = range_axis(*limits, max(NARROWEST, room), wide=True)
+    axis = range_axis(*limits, max(MIN_BAR_WIDTH, room), wide=True)
     rows = []
     for estimate, label, text in zip(estimates, labels, words, strict=True):
         name = Segment(truncate(label, label_width, theme.glyphs.ellipsis), theme.colour(estimate.colour, bold=True))
-        drawing = _cells(estimate, axis, theme, filled=filled) if room >= NARROWEST else []
+        drawing = _cells(estimate, axis, theme, filled=filled) if room >= MIN_BAR_WIDTH else []
         rows.append([*padded([name], label_width), Segment(" "), *drawing, Segment(f" {text}", theme.text)])
-    if room >= NARROWEST and estimates:
+    if room >= MIN_BAR_WIDTH and estimates:
         rows += [[Segment(" " * (label_width + 1) + line, theme.muted)] for line in _scale(axis, theme)]
     return rows
 

@@ -20,7 +20,7 @@ from metatui.utils.text import sanitize
 LINES = 40
 """Number of log lines that are shown."""
 
-LONGEST = 64 * 1024
+MAX_BYTES = 64 * 1024
 """Maximum number of bytes that are read from the end of the log."""
 
 
@@ -47,5 +47,5 @@ class FailureScreen(Dialog[None]):
 
 def last_lines(run: RunFolder) -> list[str]:
     """Return the last lines of the run's crash.log, sanitized, or an empty list if there is no such file."""
-    text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
+    text = read_tail(run.crash_path, MAX_BYTES).decode(errors="replace")
     return [sanitize(line, limit=400) for line in text.splitlines()[-LINES:]]

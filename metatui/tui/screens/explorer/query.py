@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from metatui.events import RegressionView
-from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, CustomTask, Wave
+from metatui.learning.evaluation.custom_tasks import MAX_AMPLITUDE, ChosenClasses, CustomTask, Wave
 from metatui.runs.formatting import split_name
 
 STEPS: Final = 50
 """Number of inner steps of each adaptation."""
 
 RATE_FACTOR: Final = 1.25
-MOST_RATE_STEPS: Final = 20
+MAX_RATE_STEPS: Final = 20
 """Maximum absolute value of `rate_steps`. Inner learning rates range from 1/87 to 87 times the rate of a run."""
 
 WAVE_STEP: Final = 0.1
@@ -51,7 +51,7 @@ class ExplorerQuery:
 
     def change_rate(self, by: int) -> ExplorerQuery:
         """Return a query with a rate that is `by` steps higher. If `by` is 0, the runs' own rates are used again."""
-        steps = max(-MOST_RATE_STEPS, min(MOST_RATE_STEPS, self.rate_steps + by)) if by else 0
+        steps = max(-MAX_RATE_STEPS, min(MAX_RATE_STEPS, self.rate_steps + by)) if by else 0
         return replace(self, rate_steps=steps)
 
     def change_wave(self, amplitude: int, phase: int) -> ExplorerQuery:
@@ -63,7 +63,7 @@ class ExplorerQuery:
             return self
         a = self.drawn.amplitude + amplitude * WAVE_STEP
         p = self.drawn.phase + phase * WAVE_STEP
-        wave = Wave(round(max(WAVE_STEP, min(LARGEST_AMPLITUDE, a)), 2), round(max(-math.pi, min(2 * math.pi, p)), 2))
+        wave = Wave(round(max(WAVE_STEP, min(MAX_AMPLITUDE, a)), 2), round(max(-math.pi, min(2 * math.pi, p)), 2))
         return replace(self, drawn=wave)
 
 

@@ -22,7 +22,7 @@ from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
-from metatui.tui.widgets.adaptation import MOST_RUNS, AdaptationPanel, RunViews
+from metatui.tui.widgets.adaptation import MAX_RUNS, AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.views import loss_name
 from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -34,7 +34,7 @@ from metatui.utils.errors import BadInput, quote
 FIRST_STEP: Final = 10
 """Inner step that is shown first."""
 
-LARGEST_GROWTH: Final = 1000
+MAX_GROWTH: Final = 1000
 """Losses above this multiple of the loss before adaptation are not drawn."""
 
 CHART_FROM_ROWS: Final = 32
@@ -156,14 +156,14 @@ class ExplorerScreen(AnalysisScreen[None]):
         colours: Mapping[str, str] | None = None,
         query: ExplorerQuery | None = None,
     ) -> None:
-        """Create the screen for at most `MOST_RUNS` of `runs`.
+        """Create the screen for at most `MAX_RUNS` of `runs`.
 
         Args:
             colours: names of the runs' colours in the palette.
             query: task and inner learning rate to show first. If None, the first test task is shown.
         """
         super().__init__()
-        self._runs = tuple(runs)[:MOST_RUNS]
+        self._runs = tuple(runs)[:MAX_RUNS]
         self._colours = [
             (colours or {}).get(run.id, hue) for run, hue in zip(self._runs, palette.RUN_HUES, strict=False)
         ]
@@ -351,7 +351,7 @@ def describe_checkpoints(results: Sequence[Explored]) -> str:
 def loss_curves(results: Sequence[Explored], step: int, colours: Sequence[str]) -> ChartData:
     """Return a chart of each run's loss at every inner step, with a point at `step`."""
     lines, points = [], []
-    largest = LARGEST_GROWTH * max((result.view.loss[0] for result in results if result.view.loss), default=0.0)
+    largest = MAX_GROWTH * max((result.view.loss[0] for result in results if result.view.loss), default=0.0)
     for result in results:
         colour = colours[result.number]
         drawn = tuple((float(at), loss if loss <= largest else math.nan) for at, loss in enumerate(result.view.loss))

@@ -13,7 +13,7 @@ from metatui.tui.keyboard.actions import with_keys
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, spread, truncate, width_of
 
-MOST_NAMED = 4
+MAX_NAMES = 4
 """Maximum number of changed settings that the line lists by name."""
 
 
@@ -33,7 +33,7 @@ class FormState:
         count = len(self.changed)
         invalid = [f"{self.invalid} invalid"] if self.invalid else []
         texts = []
-        for named in range(min(count, MOST_NAMED), 0, -1):
+        for named in range(min(count, MAX_NAMES), 0, -1):
             more = with_keys(f" and {count - named} more ({{help}} lists all)") if count > named else ""
             texts.append([self.source, f"changed: {', '.join(self.changed[:named])}{more}", *invalid])
         changed = [f"{count} changed"] if count else []

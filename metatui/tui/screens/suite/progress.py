@@ -19,7 +19,7 @@ from metatui.tui.widgets.table import Cell, Column, Item
 
 RUN_BAR: Final = 10
 """Width of the progress bar of a run, in cells."""
-LONGEST_BAR: Final = 60
+MAX_BAR_WIDTH: Final = 60
 """Maximum width of the progress bar of a suite, in cells."""
 
 SUITE_COLUMNS: Final = (Column("Suite"), Column("Finished"), Column("What", least=8))
@@ -76,7 +76,7 @@ class SuiteProgress(RowsWidget):
             return [[Segment(theme.printable(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
         state = theme.printable(describe_status(self._status))
         name = truncate(theme.printable(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
-        room = min(LONGEST_BAR, width - len(name) - len(state) - 4)
+        room = min(MAX_BAR_WIDTH, width - len(name) - len(state) - 4)
         drawn = bar(self._status.share, room, theme.glyphs) if room >= 4 else ""
         done = drawn.rstrip(theme.glyphs.todo)
         row = [

@@ -17,24 +17,24 @@ from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import photograph
 from metatui.tui.widgets.adaptation.bitmap import are_drawings, draw_bitmap
-from metatui.tui.widgets.adaptation.photograph import SMALLEST
+from metatui.tui.widgets.adaptation.photograph import MIN_HEIGHT
 from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, padded, truncate, width_of
 
-LARGEST: Final = 16
+MAX_PHOTOGRAPH_HEIGHT: Final = 16
 """Maximum height of a photograph, in rows."""
-LARGEST_DRAWING: Final = 10
+MAX_DRAWING_HEIGHT: Final = 10
 """Maximum height of a line drawing, in rows."""
-SHORTEST_NAME: Final = 6
+MIN_NAME_WIDTH: Final = 6
 """Minimum width for the name of a class. If there is less space, only the number of the class is shown."""
 LEAD: Final = 9
 """Width of the labels to the left of the images."""
 CHART: Final = 30
 """Width of the chart next to the images."""
-LOWEST_CHART: Final = 5
+MIN_CHART_HEIGHT: Final = 5
 """Minimum height of a chart below the images."""
 
 
@@ -118,19 +118,19 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
         return next((plan for plan in plans if queries and plan.width <= width), None)
 
-    largest = max(SMALLEST, min(finest, LARGEST_DRAWING if drawing else LARGEST))
-    sizes = [(rows, across) for rows in range(SMALLEST, largest + 1) for across in range(1, shots + 1)]
+    largest = max(MIN_HEIGHT, min(finest, MAX_DRAWING_HEIGHT if drawing else MAX_PHOTOGRAPH_HEIGHT))
+    sizes = [(rows, across) for rows in range(MIN_HEIGHT, largest + 1) for across in range(1, shots + 1)]
     if fitting := [found for size in sizes if (found := plan(*size, shots))]:
         # Images of five rows are easy to read. More query images are then more useful than larger images.
         return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows, -plan.across))
     for shown in range(shots - 1, 0, -1):
-        smallest = (plan(SMALLEST, across, shown) for across in range(1, shown + 1))
+        smallest = (plan(MIN_HEIGHT, across, shown) for across in range(1, shown + 1))
         if found := next(filter(None, smallest), None):
             return found
-    columns = columns_of(SMALLEST)
+    columns = columns_of(MIN_HEIGHT)
     fewer = min(classes, (width + 1) // (columns + 1))
-    queries = min(per_class, (height - 1 - SMALLEST) // (SMALLEST + 1))
-    return Layout(SMALLEST, columns, fewer, 1, 1, queries, 0) if fewer >= 1 and queries >= 1 else None
+    queries = min(per_class, (height - 1 - MIN_HEIGHT) // (MIN_HEIGHT + 1))
+    return Layout(MIN_HEIGHT, columns, fewer, 1, 1, queries, 0) if fewer >= 1 and queries >= 1 else None
 
 
 def episode(
@@ -157,7 +157,7 @@ def episode(
         above = chart(width, height - 1) if height >= 7 else []
         return block([*above, [Segment(hint, theme.muted)]], width, height)
     below = height - alone.height - 1
-    if below >= LOWEST_CHART:
+    if below >= MIN_CHART_HEIGHT:
         under = chart(min(width, 60), min(below, 12))
         return block([*_images(view, step, alone, theme, first_shot), [], *under], width, height)
     narrow = layout(view, width - CHART - 2, height, theme)
@@ -206,7 +206,7 @@ def class_heading(view: ImageView, label: int, width: int, theme: ChartTheme) ->
     number = f"{label + 1}"
     if label >= len(view.classes):
         return f"class {number}" if width >= 8 else number
-    if width < len(number) + 1 + SHORTEST_NAME:
+    if width < len(number) + 1 + MIN_NAME_WIDTH:
         return number
     name = theme.printable(view.classes[label])
     last = name.rpartition("/")[2]

@@ -19,8 +19,8 @@ TWO_ROWS_FROM = 10
 """Minimum height of a chart in which the header may have two rows."""
 
 LONG_LEGEND_FROM = 16
-"""Minimum height of a chart in which the legend may have MOST_LEGEND_ROWS rows."""
-MOST_LEGEND_ROWS = 3
+"""Minimum height of a chart in which the legend may have MAX_LEGEND_ROWS rows."""
+MAX_LEGEND_ROWS = 3
 
 
 def line_marker(index: int, theme: ChartTheme) -> str:
@@ -104,7 +104,7 @@ def _is_complete(entries: Sequence[Row], title: str, width: int, height: int) ->
 
 def _most_rows(height: int) -> int:
     """Return the maximum number of legend rows in a chart of `height` rows. `height` must be at least TWO_ROWS_FROM."""
-    return MOST_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
+    return MAX_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
 
 
 def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:

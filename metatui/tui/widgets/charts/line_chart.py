@@ -16,7 +16,7 @@ from metatui.tui.widgets.charts.plot import ChartWindow, Plot, draw
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import ChartData, indexed_series
 
-FEWEST: Final = 3
+MIN_POINTS: Final = 3
 """Minimum number of points that remain visible when the user zooms in."""
 
 
@@ -141,7 +141,7 @@ class LineChart(RowsWidget):
         xs = self._xs()
         low = max(xs[0], min(xs[-1] - length, low))
         window = (low, low + length) if length < xs[-1] - xs[0] else None
-        if window is None or sum(window[0] <= x <= window[1] for x in xs) >= FEWEST:
+        if window is None or sum(window[0] <= x <= window[1] for x in xs) >= MIN_POINTS:
             self._view = replace(self._view, window=window)
             self.redraw()
 

@@ -22,7 +22,7 @@ from metatui.tui.widgets.charts.series import ChartData, IndexedSeries, Mark, Se
 LABEL_ROWS: Final = 3
 """Maximum number of rows for the labels of marks, at the top of the plot."""
 
-NARROWEST: Final = 8
+MIN_CURVE_WIDTH: Final = 8
 """Minimum width of the curves if y labels are shown. If last values are shown too, the minimum is three times this."""
 
 LAST_VALUE: Final = 5
@@ -33,7 +33,7 @@ EARLY: Final = 0.1
 `ChartData.early_outside`."""
 FLAT: Final = 1 / 3
 """Later values count as flat (see `_later_range`) if they cover less than this fraction of the range of all values."""
-FEWEST_LATER: Final = 20
+MIN_LATER_VALUES: Final = 20
 """Minimum number of later values (see `_later_range`) that can determine the y axis without the early ones."""
 
 
@@ -132,7 +132,7 @@ def _later_range(points: Sequence[tuple[float, float]]) -> list[float]:
     finite = [(clamped(x), clamped(y)) for x, y in points if math.isfinite(y)]
     first, last = min((x for x, _ in finite), default=0.0), max((x for x, _ in finite), default=0.0)
     later = [y for x, y in finite if x > first + EARLY * (last - first)]
-    if len(later) < FEWEST_LATER:
+    if len(later) < MIN_LATER_VALUES:
         return []
     low, high = min(later), max(later)
     span, whole = high - low, max(y for _, y in finite) - min(y for _, y in finite)
@@ -195,9 +195,9 @@ class Plot:
         self._lasts = self._last_values() if data.last_values and width >= 50 else {}
         # Most values have five characters. A gutter that changes with each value would move the whole chart.
         gutter = max(LAST_VALUE, *(len(text) for text, _ in self._lasts.values())) + 1 if self._lasts else 0
-        if width - labels - 1 - gutter < 3 * NARROWEST:
+        if width - labels - 1 - gutter < 3 * MIN_CURVE_WIDTH:
             self._lasts, gutter = {}, 0
-        self._labels = labels if width - labels - 1 >= NARROWEST else 0
+        self._labels = labels if width - labels - 1 >= MIN_CURVE_WIDTH else 0
         self.left = self._labels + 1
         self.width = width - self.left - gutter
         self.x = self._x_axis()

@@ -164,7 +164,7 @@ def test_bad_table_is_refused_in_one_sentence(
 def test_too_large_tables_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "MOST_VALUES", 10)
+    monkeypatch.setattr(reader, "MAX_VALUES", 10)
     good(tmp_path / "table.csv")
     sets = ["--set", "task.source=table", "--set", f"table.file={tmp_path / 'table.csv'}", "--set", "table.targets=y"]
     assert main(["run", *sets, "--runs-dir", str(tmp_path / "runs")]) == 2

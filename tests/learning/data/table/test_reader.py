@@ -106,13 +106,13 @@ def test_refused_columns(tmp_path: Path, text: str, message: str) -> None:
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(ROWS["comma"])
-    monkeypatch.setattr(reader, "MOST_VALUES", 5)
+    monkeypatch.setattr(reader, "MAX_VALUES", 5)
     with pytest.raises(BadInput, match="has more input and target values than the maximum of 5"):
         read_table(options(path))
-    monkeypatch.setattr(reader, "MOST_COLUMNS", 2)
+    monkeypatch.setattr(reader, "MAX_COLUMNS", 2)
     with pytest.raises(BadInput, match="has 3 columns, but at most 2 are allowed"):
         read_table(options(path))
-    monkeypatch.setattr(reader, "LARGEST", 10)
+    monkeypatch.setattr(reader, "MAX_BYTES", 10)
     with pytest.raises(BadInput, match="is too large: at most 10 bytes are read"):
         read_table(options(path))
 

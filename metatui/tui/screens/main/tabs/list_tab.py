@@ -18,7 +18,7 @@ from metatui.tui.widgets.text_input import Entry
 WIDE = 120
 """Minimum width of the terminal at which list and preview have frames, and a long list is left of the preview."""
 
-LEAST_ROWS = 4
+MIN_ROWS = 4
 """Minimum height of the list."""
 
 
@@ -135,7 +135,7 @@ class ListTab(Vertical):
         self.preview.display = not is_empty
         self.table.display = is_empty or wide or not reading
         # If the list needs fewer rows than its share, the preview gets the remaining rows.
-        height = max(LEAST_ROWS, rows) + frame
+        height = max(MIN_ROWS, rows) + frame
         is_short = not is_empty and not beside and height < 3 * self.size.height // 5
         self.table.styles.height = height if is_short else None
         for widget in (*self.query(".list-and-preview"), self.table, self.preview):

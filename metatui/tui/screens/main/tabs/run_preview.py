@@ -34,7 +34,7 @@ from metatui.utils.text import as_sentence, format_count, sanitize
 LOWEST_CHART, HIGHEST_CHART = 8, 24
 WIDE = 100
 """Minimum width of the preview at which the chart is shown next to the text."""
-WIDEST_TEXT = 76
+MAX_TEXT_WIDTH = 76
 GAP = 3
 JOURNAL_LINES = 50
 """Maximum number of journal lines. Only the newest lines are shown."""
@@ -147,7 +147,7 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int]) -> Pag
 
     def rows(width: int, theme: ChartTheme) -> list[Row]:
         if has_chart and width >= WIDE:
-            left = min(WIDEST_TEXT, (width - GAP) * 2 // 5)
+            left = min(MAX_TEXT_WIDTH, (width - GAP) * 2 // 5)
             right = width - GAP - left
             above, below = _texts(run, details, left, theme)
             chart = _chart(details, right, max(LOWEST_CHART, height()), theme)
