@@ -51,7 +51,7 @@ def array(pixels: NDArray[np.uint8]) -> bytes:
     return start + shape + dtype + b"\x89" + string(rows.tobytes()) + b"tb"
 
 
-def published(pixels: NDArray[np.uint8], fine: Sequence[int], coarse: Sequence[int] | None = None) -> bytes:
+def pickle_bytes(pixels: NDArray[np.uint8], fine: Sequence[int], coarse: Sequence[int] | None = None) -> bytes:
     names = [b"fine_labels_%06d.png" % n for n in range(len(fine))]
     values = {
         b"filenames": b"]q\x01(" + b"".join(map(string, names)) + b"e",
@@ -72,11 +72,11 @@ def write_folder(root: Path, per_class: dict[str, int]) -> Path:
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     for part, count in per_class.items():
-        (folder / part).write_bytes(published(*images(count, part)))
+        (folder / part).write_bytes(pickle_bytes(*images(count, part)))
     return root
 
 
-def archive(root: Path, to: Path) -> Path:
+def write_archive(root: Path, to: Path) -> Path:
     """Pack the folder `cifar-100-python` in `root` into a `.tar.gz` file in the folder `to`. Returns `to`."""
     to.mkdir(parents=True, exist_ok=True)
     with tarfile.open(to / "cifar-100-python.tar.gz", "w:gz", compresslevel=1) as opened:
@@ -84,7 +84,7 @@ def archive(root: Path, to: Path) -> Path:
     return to
 
 
-def archive_of(members: Mapping[str, bytes | None]) -> bytes:
+def archive_bytes(members: Mapping[str, bytes | None]) -> bytes:
     """Return a `.tar.gz` file that contains `members`. None stands for a link to a file that does not exist."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as opened:

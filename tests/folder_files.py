@@ -23,7 +23,7 @@ def pattern(number: int, copy: int = 0) -> Image.Image:
     return patch.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode_image(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """Encode `image` in the file format `kind`."""
     file = io.BytesIO()
     image.save(file, kind, **options)
@@ -35,7 +35,7 @@ def write_class(folder: Path, number: int, images: int) -> Path:
     folder.mkdir(parents=True)
     for copy in range(images):
         kind = ("PNG", "JPEG")[copy % 2]
-        (folder / f"{copy:03d}.{kind.lower()}").write_bytes(stored(pattern(number, copy), kind))
+        (folder / f"{copy:03d}.{kind.lower()}").write_bytes(encode_image(pattern(number, copy), kind))
     return folder
 
 

@@ -28,7 +28,7 @@ def png(ink: int = 0, *, width: int = IMAGE_SIDE, height: int = IMAGE_SIDE, mode
     return file.getvalue()
 
 
-def published(layout: Layout = SMALL) -> Files:
+def make_files(layout: Layout = SMALL) -> Files:
     files: Files = {part: {} for part in layout}
     for number, character in enumerate(characters(layout)):
         for person in range(1, DRAWINGS + 1):
@@ -36,7 +36,7 @@ def published(layout: Layout = SMALL) -> Files:
     return files
 
 
-def unpack(files: Files, folder: Path) -> Path:
+def write_files(files: Files, folder: Path) -> Path:
     for part in files.values():
         for name, data in part.items():
             path = folder / name
@@ -45,7 +45,7 @@ def unpack(files: Files, folder: Path) -> Path:
     return folder
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+def zip_bytes(files: dict[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():
@@ -53,8 +53,8 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def archive(files: Files, folder: Path) -> Path:
+def write_archives(files: Files, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for part, contents in files.items():
-        (folder / f"{part}.zip").write_bytes(zipped(contents))
+        (folder / f"{part}.zip").write_bytes(zip_bytes(contents))
     return folder

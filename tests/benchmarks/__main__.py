@@ -24,14 +24,14 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.floor import floor_ms
-from tests.benchmarks.report import OWN, machine, row, table, written
+from tests.benchmarks.report import OWN, machine, row, table, write_json
 from tests.benchmarks.side import Make, Side, Unavailable
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_jax import jax_side
 from tests.benchmarks.sides_learn2learn import learn2learn_side
 from tests.benchmarks.sides_metatui import OTHERS, by_engine, metatui_side
 from tests.benchmarks.sides_plain import plain_side
-from tests.benchmarks.timing import Timed, check_agreement, choose_threads, take_turns
+from tests.benchmarks.timing import Timings, check_agreement, choose_threads, take_turns
 from tests.benchmarks.works import Work, works
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.only.lower() not in work.name.lower():
             continue
         print(f"{work.name} …", file=sys.stderr, flush=True)
-        timed, why_not = measured(work, makers(work, engines=options.engines), options.seconds)
+        timed, why_not = measure_work(work, makers(work, engines=options.engines), options.seconds)
         for sentence in why_not:
             if sentence not in printed:
                 print(sentence, file=sys.stderr, flush=True)
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(row(work, timed))
         if options.device != "cpu":
             rows[-1]["floor_ms"] = floor_ms(work)
-        written(options.json, {"machine": machine(options.device), "rows": rows})
+        write_json(options.json, {"machine": machine(options.device), "rows": rows})
     if not rows:
         raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
     print(table(rows))
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nThe floor is {floor:.3g} ms: {OWN} reaches {floor / own:.0%} of what the device could do.")
 
 
-def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
+def measure_work(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timings], list[str]]:
     """Time the meta-steps of all available libraries for `work`.
 
     Args:

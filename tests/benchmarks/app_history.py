@@ -28,7 +28,7 @@ from metatui.tui.launch import make_app
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from tests.benchmarks.app_table import Figure
-from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
+from tests.benchmarks.app_terminal import SIZE, environment_of, new_home
 
 FEW, MANY = 1_000, 1_000_000
 MAX_GROWTH = 50 * 2**20
@@ -63,7 +63,7 @@ def _child(what: str) -> dict[str, float]:
     with new_home() as home:
         done = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.app_history", what],
-            env=surroundings(home) | {"BENCHMARK_HOME": str(home)}, check=True, capture_output=True, text=True,
+            env=environment_of(home) | {"BENCHMARK_HOME": str(home)}, check=True, capture_output=True, text=True,
         )  # fmt: skip
     found: dict[str, float] = json.loads(done.stdout)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_table import Figure
-from tests.benchmarks.app_terminal import COMMAND, Watched, new_home, settings, surroundings
+from tests.benchmarks.app_terminal import COMMAND, Watched, environment_of, new_home, settings
 
 MIN_SPEED_RATIO = 0.95
 
@@ -30,7 +30,9 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
     without, within = [], []
     for _ in range(rounds):
         with new_home() as home:
-            subprocess.run([*COMMAND, "run", preset, *chosen], env=surroundings(home), check=True, capture_output=True)
+            subprocess.run(
+                [*COMMAND, "run", preset, *chosen], env=environment_of(home), check=True, capture_output=True
+            )
             without.append(speed(home))
         with new_home() as home:
             with Watched("--preset", preset, *chosen, "--start", home=home) as app:

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from tests.benchmarks.app_table import Figure
-from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, new_home, surroundings
+from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, environment_of, new_home
 
 PARTS = ("1 Work", "form: preset quick", "Settings", "Iterations", "Next run", "No run is shown", "F5 Start", "Quit")
 """Texts that the screen contains when the app's first frame is complete, from the first row to the last."""
@@ -23,7 +23,7 @@ def measure(rounds: int) -> list[Figure]:
     with new_home() as home:
         for _ in range(rounds):
             before, began = children_cpu(), time.monotonic()
-            subprocess.run([*COMMAND, "--version"], env=surroundings(home), check=True, capture_output=True)
+            subprocess.run([*COMMAND, "--version"], env=environment_of(home), check=True, capture_output=True)
             versions.append(time.monotonic() - began)
             version_cpu.append(children_cpu() - before)
             with Watched(home=home) as app:

@@ -54,7 +54,7 @@ class Watched:
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *COMMAND, *arguments], stdin=line, stdout=line, stderr=line, env=surroundings(home)
+            ["setsid", "--ctty", *COMMAND, *arguments], stdin=line, stdout=line, stderr=line, env=environment_of(home)
         )
         os.close(line)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -194,7 +194,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def surroundings(home: Path) -> dict[str, str]:
+def environment_of(home: Path) -> dict[str, str]:
     """Return environment variables that make the app keep its files in `home` and let torch use all processors."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     found = environment() | folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}

@@ -22,7 +22,7 @@ from metatui.config.presets import Preset
 from metatui.config.settings import Settings
 from metatui.runs.api import train
 from metatui.utils.errors import MetatuiError
-from tests.benchmarks.report import machine, written
+from tests.benchmarks.report import machine, write_json
 
 CELLS = (
     "omniglot-5way-1shot-finn",
@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = smaller(preset.settings, options.iterations, options.tasks, options.device)
         print(f"{preset.title}, {settings.training.iterations:,} meta-steps …", file=sys.stderr, flush=True)
         try:
-            rows.append(trained(preset, settings, options.runs_dir))
+            rows.append(train_cell(preset, settings, options.runs_dir))
         except MetatuiError as error:
             problems.append(f"{name}: {error}")
             continue
-        written(options.json, {"machine": machine(options.device), "rows": rows})
+        write_json(options.json, {"machine": machine(options.device), "rows": rows})
     if rows:
         print(table(rows))
     if problems:
@@ -63,7 +63,7 @@ def smaller(settings: Settings, iterations: int | None, tasks: int | None, devic
     return change(settings, changes)
 
 
-def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
+def train_cell(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
     """Train the preset of one cell and return the figures of its row. Raises MetatuiError if the run fails."""
     began = time.monotonic()
     result = train(settings, runs_dir=runs_dir)
@@ -71,7 +71,7 @@ def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[s
     assert result.run is not None
     assert result.test is not None
     mean, ci95 = result.test.final
-    reached, spread = published(preset)
+    reached, spread = published_accuracy(preset)
     return {
         "cell": f"{settings.task.ways}-way {settings.task.shots}-shot", "preset": preset.name, "run": result.run.id,
         "published": reached, "published_ci95": spread, "accuracy": 100 * mean, "ci95": 100 * ci95,
@@ -79,7 +79,7 @@ def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[s
     }  # fmt: skip
 
 
-def published(preset: Preset) -> tuple[float, float]:
+def published_accuracy(preset: Preset) -> tuple[float, float]:
     """Return the published accuracy that a preset states, and the half-width of its confidence interval, in percent."""
     found = re.match(r"([\d.]+) ± ([\d.]+) %", preset.published or "")
     if found is None:

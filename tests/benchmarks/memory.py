@@ -22,15 +22,15 @@ from typing import Any
 
 from metatui.config.fields import change
 from metatui.learning.hardware.peak_memory import PeakMemory
-from tests.benchmarks.report import machine, written
+from tests.benchmarks.report import machine, write_json
 from tests.benchmarks.side import Unavailable
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_metatui import metatui_side
-from tests.benchmarks.timing import Disagree, check_agreement, threads
+from tests.benchmarks.timing import DisagreementError, check_agreement, threads
 from tests.benchmarks.works import Work, images
 
 FEW, MANY = 1, 20
-WAYS = (
+CONFIGURATIONS = (
     ("auto", "auto"),
     ("loop", "recomputed"),
     ("loop", "unrolled"),
@@ -62,16 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.measure:
         engine, how, steps = options.measure
         work = images("maml", device=options.device, steps=int(steps))
-        print(json.dumps(asdict(measured(engine, by(how, work)))))
+        print(json.dumps(asdict(measure_memory(engine, with_second_order(how, work)))))
         return
     rows = []
-    for engine, how in WAYS:
+    for engine, how in CONFIGURATIONS:
         if options.only in name_of(engine, how):
             print(f"{name_of(engine, how)} …", file=sys.stderr, flush=True)
             rows.append(row(engine, how, options.device))
     if not rows:
         raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
-    written(options.json, {"machine": machine(options.device), "rows": rows})
+    write_json(options.json, {"machine": machine(options.device), "rows": rows})
     print(table(rows))
 
 
@@ -79,7 +79,7 @@ def name_of(engine: str, how: str) -> str:
     return engine if engine == how else f"{engine}, {how}"
 
 
-def by(how: str, work: Work) -> Work:
+def with_second_order(how: str, work: Work) -> Work:
     """Return `work` with the method `how` for second derivatives, and without CUDA graphs, which hide allocations."""
     return replace(work, settings=change(work.settings, {"compute.second_order": how, "compute.cuda_graphs": False}))
 
@@ -89,14 +89,14 @@ def row(engine: str, how: str, device: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name_of(engine, how)}
     try:
         few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
-        distance = distance_of(engine, by(how, images("maml", device=device, tasks=1, steps=MANY)))
-    except (Unavailable, Disagree) as sentence:
+        distance = distance_of(engine, with_second_order(how, images("maml", device=device, tasks=1, steps=MANY)))
+    except (Unavailable, DisagreementError) as sentence:
         return {**found, "error": str(sentence)}
     return {**found, "few": asdict(few), "many": asdict(many), "distance": distance}
 
 
 @dataclass(frozen=True)
-class Peaked:
+class PeakResult:
     """Peak memory of meta-steps, measured in one process."""
 
     engine: str
@@ -104,7 +104,7 @@ class Peaked:
     bytes: int
 
 
-def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
+def in_a_process(engine: str, how: str, steps: int, device: str) -> PeakResult:
     """Measure the peak memory of meta-steps in a new process.
 
     Raises:
@@ -119,10 +119,10 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
         raise Unavailable(f"{steps} steps did not finish in {PATIENCE} s") from error
     if done.returncode:
         raise Unavailable((done.stderr.strip().splitlines() or ["the process died"])[-1])
-    return Peaked(**json.loads(done.stdout))
+    return PeakResult(**json.loads(done.stdout))
 
 
-def measured(engine: str, work: Work) -> Peaked:
+def measure_memory(engine: str, work: Work) -> PeakResult:
     """Measure the peak memory of meta-steps of `work` in this process.
 
     Raises:
@@ -138,7 +138,7 @@ def measured(engine: str, work: Work) -> Peaked:
     if found is None:
         raise Unavailable("this system does not report peak memory")
     assert side.engine is not None
-    return Peaked(side.engine, found)
+    return PeakResult(side.engine, found)
 
 
 def distance_of(engine: str, work: Work) -> float:

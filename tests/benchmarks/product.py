@@ -25,10 +25,10 @@ from metatui.cli.console.progress import LiveDisplay, PlainDisplay, display
 from metatui.config.fields import change
 from metatui.events import Event, Noted, Progress, Started
 from metatui.runs.execution.session import Session
-from tests.benchmarks.report import figure, machine, written
+from tests.benchmarks.report import figure, machine, write_json
 from tests.benchmarks.side import Side, Unavailable
 from tests.benchmarks.sides_metatui import metatui_side
-from tests.benchmarks.timing import Disagree, take_turns
+from tests.benchmarks.timing import DisagreementError, take_turns
 from tests.benchmarks.works import Work, works
 
 ENDLESS = 100_000_000
@@ -53,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for work in works():
         if options.only.lower() in work.name.lower():
             print(f"{work.name} …", file=sys.stderr, flush=True)
-            rows.append(measured(work, options.seconds))
+            rows.append(measure_overhead(work, options.seconds))
     if not rows:
         raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
-    written(options.json, {"machine": machine("cpu"), "rows": rows})
+    write_json(options.json, {"machine": machine("cpu"), "rows": rows})
     print(table(rows))
 
 
-def measured(work: Work, seconds: float) -> dict[str, Any]:
+def measure_overhead(work: Work, seconds: float) -> dict[str, Any]:
     """Time a bare meta-step and a meta-step within a run, and return the figures of one row of the table."""
     # For both, `auto` must choose the same engine, so the settings must be the same.
     settings = change(
@@ -70,7 +70,7 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
     bare = metatui_side(work)
     with tempfile.TemporaryDirectory() as folder, a_run(work, Path(folder)) as run:
         if run.engine != bare.engine:
-            raise Disagree(f"the engine is {run.engine} in the run, but {bare.engine} in the bare meta-steps")
+            raise DisagreementError(f"the engine is {run.engine} in the run, but {bare.engine} in the bare meta-steps")
         timed = take_turns([bare, run], seconds)
     without, within = timed[bare.name], timed[run.name]
     # The turns of a round have the same load on the machine.

@@ -13,7 +13,7 @@ import torch
 
 from metatui.learning.hardware.devices import resolve
 from metatui.utils.processors import usable_cores
-from tests.benchmarks.timing import Timed
+from tests.benchmarks.timing import Timings
 from tests.benchmarks.works import Work
 
 OWN = "metatui"
@@ -33,7 +33,7 @@ def machine(device: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def written(file: Path | None, figures: dict[str, Any]) -> None:
+def write_json(file: Path | None, figures: dict[str, Any]) -> None:
     """Write `figures` as JSON to `file`, if a file is given."""
     if file is not None:
         file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -47,7 +47,7 @@ def measured_on(machine: dict[str, Any]) -> str:
     return f"{machine['device']}{processor}, {machine['cores']} cores; {software}."
 
 
-def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
+def row(work: Work, timed: dict[str, Timings]) -> dict[str, Any]:
     """Return the name and the measured times of one row of the table, in a form that can be saved as JSON."""
     return {
         "work": work.name,

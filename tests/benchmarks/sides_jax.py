@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.benchmarks.side import Make, Side, Unavailable
 from tests.benchmarks.works import Work
 
-HOW = "JAX is left out because it cannot be imported: `pip install jax` into this environment."
+INSTALL_HINT = "JAX is left out because it cannot be imported: `pip install jax` into this environment."
 
 Arrays = dict[str, Any]
 """Dictionary that maps the names of the model's parameters to JAX arrays."""
@@ -34,7 +34,7 @@ def jax_side(*, unrolled: bool) -> Make:
         try:
             import jax  # type: ignore[import-not-found]
         except ImportError as error:
-            raise Unavailable(HOW) from error
+            raise Unavailable(INSTALL_HINT) from error
         jax.config.update("jax_platforms", "cpu")
         exact = work.episodes.support_x.dtype == torch.float64
         with jax.enable_x64(True) if exact else nullcontext():

@@ -11,7 +11,7 @@ from metatui.learning.data.downloads import torchvision_datasets
 from tests.benchmarks.side import Side, Unavailable, parameters_of, synchronize
 from tests.benchmarks.works import Work
 
-HOW = (
+INSTALL_HINT = (
     "learn2learn is left out because it cannot be imported: pip no longer installs 0.2.0. Unpack its sdist, delete "
     "learn2learn/data/*.c, `pip install 'Cython>3' 'setuptools<80' gym tqdm requests`, run `python setup.py build_ext "
     "--inplace` there, and put the folder on PYTHONPATH."
@@ -26,7 +26,7 @@ def learn2learn_side(work: Work) -> Side:
             warnings.simplefilter("ignore")
             import learn2learn as l2l  # type: ignore[import-not-found]
     except ImportError as error:
-        raise Unavailable(HOW) from error
+        raise Unavailable(INSTALL_HINT) from error
     model, tasks, loss_fn = deepcopy(work.model), work.tasks, work.loss
     maml = l2l.algorithms.MAML(model, lr=work.algorithm.inner_lr, first_order=work.first_order)
     outer = torch.optim.Adam(model.parameters(), lr=work.algorithm.outer_lr)

@@ -29,8 +29,8 @@ from tests.benchmarks.side import Side, Unavailable
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_metatui import metatui_side
 from tests.benchmarks.sides_plain import plain_side
-from tests.benchmarks.timing import Disagree, check_agreement
-from tests.benchmarks.works import Work, made, works
+from tests.benchmarks.timing import DisagreementError, check_agreement
+from tests.benchmarks.works import Work, make_work, works
 
 WAVES: Mapping[str, Scalar] = {
     "task.source": "sinusoid", "task.shots": 3, "task.queries": 4, "model.hidden": (8,), "algorithm.meta_batch": 3,
@@ -53,7 +53,7 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small(algorithm: str, task: Mapping[str, Scalar] = WAVES) -> Work:
     outer_lr = 0.5 if algorithm == "reptile" else 0.01
-    return made("small", {**task, "algorithm.name": algorithm, "algorithm.outer_lr": outer_lr})
+    return make_work("small", {**task, "algorithm.name": algorithm, "algorithm.outer_lr": outer_lr})
 
 
 def names(table: str) -> list[str]:
@@ -65,7 +65,7 @@ def names(table: str) -> list[str]:
 @pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
 def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
     work = small(algorithm, task)
-    timed, _ = side_by_side.measured(work, side_by_side.makers(work), seconds=0)  # checks the sides first
+    timed, _ = side_by_side.measure_work(work, side_by_side.makers(work), seconds=0)  # checks the sides first
     expected = {"metatui", "higher"} if algorithm != "reptile" else {"metatui", "plain PyTorch"}
     assert expected <= timed.keys()
     assert all(side.ms > 0 for side in timed.values())
@@ -73,7 +73,7 @@ def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
 
 def test_disagreeing_side_is_reported() -> None:
     work, other = small("maml"), small("fomaml")
-    with pytest.raises(Disagree, match="higher has different meta-parameters in 'small'"):
+    with pytest.raises(DisagreementError, match="higher has different meta-parameters in 'small'"):
         check_agreement(work, [metatui_side, lambda _: higher_side(other.exact())])
 
 
@@ -170,7 +170,7 @@ def test_libraries_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     later = [*["fixed"] * 6, *["free"] * 12, "slow"]
     assert [name for name, _ in taken] == [*first, *later, *later]
     assert timing.take_turns([fixed], 60.0)["fixed"].turns == (1000.0,) * 10
-    assert timing.Timed((1.0, 2.0, 9.0), 1).ms == 2.0
+    assert timing.Timings((1.0, 2.0, 9.0), 1).ms == 2.0
 
 
 def test_unknown_row_is_refused() -> None:
@@ -199,7 +199,7 @@ def test_floor_is_the_slower_of_arithmetic_and_memory(monkeypatch: pytest.Monkey
 
 
 def test_overhead_is_printed_with_its_limit() -> None:
-    found = product.measured(small("maml"), seconds=0)
+    found = product.measure_overhead(small("maml"), seconds=0)
     assert found["bare_ms"] > 0
     assert found["run_ms"] > 0
     assert found["added_ms"] == pytest.approx(found["run_ms"] - found["bare_ms"])  # of the one round
@@ -230,17 +230,17 @@ def test_run_is_timed_after_its_last_change_of_engine(monkeypatch: pytest.Monkey
     with pytest.raises(Unavailable, match="there is no compiler"):
         product.settle(events("compiled", "Training continues on the batched engine: there is no compiler"), shown)
     monkeypatch.setattr(product, "metatui_side", lambda work: metatui_side(work, "batched"))
-    with pytest.raises(Disagree, match="the engine is loop in the run, but batched in the bare meta-steps"):
-        product.measured(made("small", {**WAVES, "compute.engine": "loop"}), seconds=0)
+    with pytest.raises(DisagreementError, match="the engine is loop in the run, but batched in the bare meta-steps"):
+        product.measure_overhead(make_work("small", {**WAVES, "compute.engine": "loop"}), seconds=0)
 
 
 def test_memory_of_inner_steps_is_measured() -> None:
     work = small("maml", IMAGES)
     for how in ("recomputed", "unrolled"):
-        found = memory.measured("loop", memory.by(how, work))
+        found = memory.measure_memory("loop", memory.with_second_order(how, work))
         assert found.engine == "loop"
         assert found.bytes >= 0
-        assert memory.distance_of("loop", memory.by(how, work)) <= timing.AGREEMENT
+        assert memory.distance_of("loop", memory.with_second_order(how, work)) <= timing.AGREEMENT
     rows: list[dict[str, Any]] = [
         {
             "name": "auto", "few": {"engine": "loop", "bytes": 100_000_000},
@@ -268,12 +268,12 @@ def test_memory_is_measured_after_the_first_meta_step(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         memory, "metatui_side", lambda work, engine: Side("", lambda: calls.append("step"), dict, 1, "loop")
     )
-    assert memory.measured("auto", small("maml")) == memory.Peaked("loop", 7)
+    assert memory.measure_memory("auto", small("maml")) == memory.PeakResult("loop", 7)
     assert calls == ["step", "begin on cpu, True", *["step"] * memory.META_STEPS, "end"]
 
 
 def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "WAYS", (("nothing", "auto"), ("loop", "auto")))
+    monkeypatch.setattr(memory, "CONFIGURATIONS", (("nothing", "auto"), ("loop", "auto")))
     memory.main(["--only", "nothing"])
     *_, row = capsys.readouterr().out.splitlines()
     assert row.startswith("| nothing, auto | ")
@@ -309,7 +309,7 @@ def test_finns_table_is_trained_and_printed(capsys: pytest.CaptureFixture[str], 
 
 def test_finns_cells_have_published_numbers_and_600_tasks() -> None:
     presets = [load(name) for name in finn_table.CELLS]
-    assert [finn_table.published(preset)[0] for preset in presets] == [98.7, 99.9, 95.8, 98.9]
+    assert [finn_table.published_accuracy(preset)[0] for preset in presets] == [98.7, 99.9, 95.8, 98.9]
     assert {preset.settings.evaluation.test_tasks for preset in presets} == {600}
 
 
@@ -334,5 +334,5 @@ def test_unavailable_side_has_a_reason() -> None:
     def absent(work: Work) -> Side:
         raise Unavailable("it is not there")
 
-    timed, why_not = side_by_side.measured(small("maml"), [metatui_side, absent], seconds=0)
+    timed, why_not = side_by_side.measure_work(small("maml"), [metatui_side, absent], seconds=0)
     assert (list(timed), why_not) == (["metatui"], ["it is not there"])

@@ -35,12 +35,12 @@ SLOW = 1000.0
 MIN_ROUNDS = 5
 
 
-class Disagree(Exception):
+class DisagreementError(Exception):
     """Raised if two implementations do not compute the same results."""
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timings:
     """Measured times of one implementation."""
 
     turns: tuple[float, ...]
@@ -78,7 +78,7 @@ def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
             reference = reached
         distances[side.name] = distance = float((reached - reference).norm() / (reference - start).norm())
         if not distance <= AGREEMENT:
-            raise Disagree(
+            raise DisagreementError(
                 f"{side.name} has different meta-parameters in '{work.name}': relative distance {distance:.1e}"
             )
     return distances
@@ -102,7 +102,7 @@ def choose_threads(side: Side) -> None:
     side.threads = min(took, key=lambda count: took[count])
 
 
-def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
+def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timings]:
     """Time all implementations in rounds, in which each one takes one turn.
 
     The measurement takes about `seconds` seconds and at least MIN_ROUNDS rounds.
@@ -114,7 +114,7 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
             before = turns[side.name]
             before.append(turn(side, warm=not before or before[-1] < SLOW))
         rounds += 1
-    return {side.name: Timed(tuple(turns[side.name]), side.threads, side.engine) for side in sides}
+    return {side.name: Timings(tuple(turns[side.name]), side.threads, side.engine) for side in sides}
 
 
 def turn(side: Side, *, warm: bool = True) -> float:

@@ -95,7 +95,7 @@ def works(device: str = "cpu") -> list[Work]:
 def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
     points = f"K={shots}, Q=10" if shots != 10 else "K=Q=10"
     name = f"sinusoid {TITLES[algorithm]}, {tasks} tasks, {points}, {steps} step{'s' * (steps > 1)}"
-    return made(
+    return make_work(
         name,
         {
             "task.source": "sinusoid", "task.shots": shots, "task.queries": 10, "model.hidden": (40, 40),
@@ -109,7 +109,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, shots: int = 
     """Create a row of the benchmark table with conv4-64 on Omniglot, or on glyphs if Omniglot is not packed."""
     source = images_at_hand()
     network = f"{IMAGES[source]} conv4-64 max-pool"
-    return made(
+    return make_work(
         f"{network}, {TITLES[algorithm]}, {tasks} tasks, 5-way {shots}-shot, 15 queries, {steps} steps",
         {
             "task.source": source, "task.ways": 5, "task.shots": shots, "task.queries": 15, "model.filters": 64,
@@ -122,7 +122,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, shots: int = 
     )  # fmt: skip
 
 
-def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
+def make_work(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
     """Create a row of the benchmark table. `values` are the settings that differ from the defaults."""
     settings = change(Settings(), {**values, "compute.device": device})
     source = DATA[settings.task.source].load(settings, torch.device(device))

@@ -32,7 +32,7 @@ words = text.filter(lambda word: not word.startswith("-"))
 no_preset = words.filter(lambda word: word not in presets.names())
 
 
-def refused(field: SettingField, word: str) -> bool:
+def is_refused(field: SettingField, word: str) -> bool:
     try:
         change(Settings(), {field.path: field.read(word)})
     except SettingsError:
@@ -44,7 +44,7 @@ def refused(field: SettingField, word: str) -> bool:
 def bad_assignments(draw: st.DrawFn) -> str:
     field = FIELDS[draw(st.sampled_from(sorted(FIELDS)))]
     values = text | st.integers().map(str) | st.floats().map(str)
-    return f"{field.path}={draw(values.filter(lambda word: refused(field, word)))}"
+    return f"{field.path}={draw(values.filter(lambda word: is_refused(field, word)))}"
 
 
 unknown_assignments = text.filter(lambda word: word.partition("=")[0].strip() not in FIELDS)
@@ -97,7 +97,7 @@ calls = st.one_of(
     bad_assignments().map(lambda given: ["run", "quick", "--set", given]),
     bad_assignments().map(lambda given: ["--set", given]),
     unknown_assignments.map(lambda given: ["run", "quick", "--set", given]),
-    text.filter(lambda word: refused(FIELDS["compute.device"], word)).map(
+    text.filter(lambda word: is_refused(FIELDS["compute.device"], word)).map(
         lambda word: ["run", "quick", "--device", word]
     ),
     text.map(lambda word: ["evaluate", "x", "--tasks", f"{word}x"]),

@@ -9,7 +9,7 @@ import pytest
 
 from metatui.cli.main import main
 from metatui.utils import paths
-from tests.folder_files import names, pattern, stored, write_class, write_classes
+from tests.folder_files import encode_image, names, pattern, write_class, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,7 @@ def test_small_classes_and_squeezed_images_are_reported(tmp_path: Path, capsys: 
     root = write_classes(tmp_path / "images", names(15), 3)
     write_class(root / "rod", 1, 1)
     for number, size in enumerate(((20, 10), (33, 70), (24, 24))):
-        (root / "class07" / f"wide{number}.png").write_bytes(stored(pattern(7).resize(size)))
+        (root / "class07" / f"wide{number}.png").write_bytes(encode_image(pattern(7).resize(size)))
     for how in ("Packed", "Already packed"):  # the number is cached
         assert main(["data", "folder", str(root)]) == 0
         out, _ = capsys.readouterr()

@@ -18,7 +18,7 @@ from metatui.cli.main import main
 from metatui.config.fields import change, parse
 from metatui.runs.analysis.saved_model import AdaptedModel
 from metatui.runs.storage.run_folder import RunFolder
-from tests.folder_files import names, pattern, stored, write_class, write_classes
+from tests.folder_files import encode_image, names, pattern, write_class, write_classes
 from tests.learning.data.table.tables import regressions
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
@@ -185,7 +185,7 @@ def test_other_files_are_left_out(images: RunFolder, tmp_path: Path, capsys: pyt
 
 def test_control_characters_are_replaced(images: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "known" / "ivy").rename(tmp_path / "known" / "\x1b[2J")
-    (tmp_path / "a\n\udcff.png").write_bytes(stored(pattern(0)))
+    (tmp_path / "a\n\udcff.png").write_bytes(encode_image(pattern(0)))
     command = [images.path, "--support", "known", "--query", "a\n\udcff.png", "--batch-norm", "per_example"]
     text = output(capsys, *command)
     assert "probability_\ufffd[2J" in text
@@ -259,7 +259,7 @@ def test_refused_images(
         write_classes(tmp_path / name, ["lily", "rose"], images=1)
         (tmp_path / name / "fern").mkdir()
     (tmp_path / "damaged" / "lily" / "000.png").write_bytes(b"text")
-    (tmp_path / "damaged" / "fern" / "0.png").write_bytes(stored(pattern(0)))
+    (tmp_path / "damaged" / "fern" / "0.png").write_bytes(encode_image(pattern(0)))
     given = {"--support": ["--support", "known"], "--query": ["--query", "new"]}
     defaults = [word for option, words in given.items() if option not in arguments for word in words]
     assert refusal(capsys, images, *defaults, *arguments) == sentence

@@ -25,8 +25,8 @@ from metatui.cli import main
 from metatui.cli.console import progress
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
+from metatui.learning.checks import edge_cases
 from metatui.learning.checks.comparison import Check
 from metatui.learning.evaluation.statistics import sample_summary
 from metatui.runs.execution import session
@@ -282,7 +282,7 @@ SEE = progress.PlainDisplay.update
 LONG = [*SMALL, "--set", "training.iterations=100000000"]
 
 
-def started(*arguments: str) -> subprocess.Popen[str]:
+def start_run(*arguments: str) -> subprocess.Popen[str]:
     """Start `metatui run` in a new process, wait until its first checkpoint is saved, and return the process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
@@ -396,7 +396,7 @@ def test_long_evaluations_report_their_progress(tmp_path: Path, monkeypatch: pyt
 
 
 def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
-    process = started()
+    process = start_run()
     (run,) = RunStore().runs()
     assert run.status() == "running"
     assert main(["run", "--resume", run.id]) == 2
@@ -460,10 +460,10 @@ def test_preset_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     good = Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
     bad = Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
-    agrees = awkward.EdgeCaseCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
-    wrong = awkward.EdgeCaseCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
+    agrees = edge_cases.EdgeCaseCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
+    wrong = edge_cases.EdgeCaseCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
-    monkeypatch.setattr(awkward, "run_edge_case_checks", lambda: iter([agrees]))
+    monkeypatch.setattr(edge_cases, "run_edge_case_checks", lambda: iter([agrees]))
     report = answer(capsys, "check")
     assert report["ok"] is True
     assert report["modules"][0]["outcome"] == "agrees"
@@ -477,7 +477,7 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "WRONG  second order, maml, loop: relative error 5.0e-01\n" in out
     assert "ok  second order, maml, batched, compared with higher\n" in err
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
-    monkeypatch.setattr(awkward, "run_edge_case_checks", lambda: iter([agrees, wrong]))
+    monkeypatch.setattr(edge_cases, "run_edge_case_checks", lambda: iter([agrees, wrong]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     assert "WRONG  LSTM, maml, auto: relative error 2.5e-01" in capsys.readouterr().out

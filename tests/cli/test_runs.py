@@ -25,7 +25,7 @@ from metatui.runs.storage.result_files import EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import summarise
-from tests.runs.execution.test_control_server import Session
+from tests.runs.execution.test_control_server import FakeSession
 from tests.tui.fakes import saved_run
 
 PID = 4211
@@ -76,7 +76,7 @@ def test_live_run_names_its_process_and_the_final_test(
     lock = RunLock(run.lock_path)
     assert listed(capsys) == f"a  running      50 of 50 meta-steps, testing, process {PID} on elsewhere"
     monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
-    with closing(ControlServer(cast(Any, Session(run)))) as server:
+    with closing(ControlServer(cast(Any, FakeSession(run)))) as server:
         server.open()
         server.send(Evaluating(50, "test", 120, 600))
         assert ", testing 120 of 600 tasks, process" in listed(capsys)

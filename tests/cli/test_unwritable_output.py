@@ -64,7 +64,7 @@ def test_lost_terminal_saves_the_run() -> None:
     ) as program:
         program.see("meta-loss")
         program.hang_up()
-        assert program.ended() == 128 + signal.SIGHUP
+        assert program.wait() == 128 + signal.SIGHUP
     run = only_run()
     assert run.journal()[-1].event == "interrupted"
     assert_nothing_lost(run)

@@ -103,7 +103,7 @@ class CUDAGraph:
                 stacklevel=2,
             )
         self._kernels, self._computed = capture.kernels, True
-        self._spoil()  # a GPU computes nothing in a capture
+        self._fill_with_nan()  # a GPU computes nothing in a capture
         self._of_pool.setdefault(self._pool, weakref.WeakSet()).add(self)
         simulator.captured.append(capture)
 
@@ -114,7 +114,7 @@ class CUDAGraph:
         with torch.no_grad():
             for graph in self._of_pool[self._pool]:
                 if graph is not self:
-                    graph._spoil()
+                    graph._fill_with_nan()
             for kernel in self._kernels:
                 kernel.replay()
         self._computed = True
@@ -122,7 +122,7 @@ class CUDAGraph:
     def reset(self) -> None:
         self._kernels = None
 
-    def _spoil(self) -> None:
+    def _fill_with_nan(self) -> None:
         if self._computed and self._kernels:
             for tensor in (tensor for kernel in self._kernels for tensor in kernel.allocated):
                 if tensor.is_floating_point():

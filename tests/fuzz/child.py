@@ -42,15 +42,15 @@ class Cases:
 
     def run(self, number: int) -> dict[str, Any]:
         """Run a case and return its result. The `outcome` is `read`, `refused` or a description of the failure."""
-        name, chance = target_of(number, self._seed, self._only)
+        name, rng = target_of(number, self._seed, self._only)
         target = TARGETS[name]
-        self._furnish(target.needs)
-        how = target.mutate(self._home, chance)
+        self._create_home(target.needs)
+        how = target.mutate(self._home, rng)
         before, began = forget_peak(), time.perf_counter()
         outcome, detail = "read", ""
         with self._watch.case() as forbidden:
             try:
-                target.read(self._home, chance)
+                target.read(self._home, rng)
             except MetatuiError as error:
                 outcome, detail = "refused", str(error)
             except TooLong as error:
@@ -68,7 +68,7 @@ class Cases:
         return {"case": number, "target": name, "how": how, "outcome": outcome, "detail": detail, "seconds": took,
                 "bytes": max(0, peak() - before)}  # fmt: skip
 
-    def _furnish(self, needs: tuple[str, ...]) -> None:
+    def _create_home(self, needs: tuple[str, ...]) -> None:
         """Create a new home folder that contains only the sample files in `needs`."""
         if self._home.exists():
             shutil.rmtree(self._home)

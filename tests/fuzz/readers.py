@@ -16,11 +16,11 @@ from tests.fuzz.samples import CACHE, CIFAR, DATA, IMAGES, OTHER, REGRESSION, RU
 from tests.fuzz.values import TEXTS
 
 
-class Raw(AssertionError):
+class UnescapedOutputError(AssertionError):
     """Raised if output contains control characters or markup that should have been escaped."""
 
 
-def printable(text: str, *, lines: bool = True) -> str:
+def check_printable(text: str, *, lines: bool = True) -> str:
     """Return `text` unchanged if all its characters are printable.
 
     Args:
@@ -31,7 +31,7 @@ def printable(text: str, *, lines: bool = True) -> str:
     """
     for character in text:
         if not character.isprintable() and not (lines and character == "\n"):
-            raise Raw(f"{character!r} in {text[:300]!r}")
+            raise UnescapedOutputError(f"{character!r} in {text[:300]!r}")
     return text
 
 
@@ -44,15 +44,15 @@ def command(*words: str, home: Path) -> None:
         try:
             cli.main(args=list(words), prog_name="metatui", standalone_mode=False)
         finally:
-            printable(out.getvalue())
-            printable(err.getvalue())
+            check_printable(out.getvalue())
+            check_printable(err.getvalue())
 
 
-def renamed(path: Path, chance: Random) -> Path:
+def rename_randomly(path: Path, rng: Random) -> Path:
     """Rename the folder `path` to a random hostile name in some fuzz cases. Return the new or unchanged path."""
-    name = chance.choice(TEXTS)
+    name = rng.choice(TEXTS)
     fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
-    if not fit or not path.is_dir() or chance.random() < 0.5:
+    if not fit or not path.is_dir() or rng.random() < 0.5:
         return path
     return path.rename(path.with_name(_encodable(name)))
 
@@ -61,54 +61,54 @@ def _encodable(name: str) -> str:
     return name.encode(errors="replace").decode()
 
 
-def preset(home: Path, chance: Random) -> None:
+def preset(home: Path, rng: Random) -> None:
     from metatui.config import presets
 
     found, problems = presets.user()
     for each in found:
-        printable(each.name)
+        check_printable(each.name)
     for problem in problems:
-        printable(problem, lines=False)
-    if chance.random() < 0.5:
+        check_printable(problem, lines=False)
+    if rng.random() < 0.5:
         command("presets", home=home)
         command("presets", "show", "own", home=home)
     presets.load("own")
 
 
-def suite(home: Path, chance: Random) -> None:
+def suite(home: Path, rng: Random) -> None:
     from metatui.runs.storage.store import RunStore
     from metatui.runs.suites.files import load
     from metatui.runs.suites.manifest import SuiteManifest
 
     for each in load([home / "suites/own.toml"]):
         for text in (each.title, each.source, each.notes, *(run.name for run in each.runs)):
-            printable(text)
+            check_printable(text)
         for _, folder in SuiteManifest(each, RunStore()).folders():
             assert folder is None or folder.path.resolve().parent == (home / RUNS).resolve(), folder
 
 
-def run(home: Path, chance: Random) -> None:
+def run(home: Path, rng: Random) -> None:
     """Choose one of these at random: list the runs, export one of them, or read all of them as the app does."""
     from metatui.runs.storage.store import RunStore
     from metatui.tui.model.replay import Replay
 
-    own = renamed(home / RUNS / REGRESSION, chance).name
-    match chance.randrange(3):
+    own = rename_randomly(home / RUNS / REGRESSION, rng).name
+    match rng.randrange(3):
         case 0:
-            command("runs", *chance.choice(((), ("--json",))), home=home)
+            command("runs", *rng.choice(((), ("--json",))), home=home)
         case 1:
-            name = str(home / RUNS / chance.choice((own, IMAGES)))
-            command("runs", "export", name, *chance.choice(((), ("--evaluations",))), home=home)
+            name = str(home / RUNS / rng.choice((own, IMAGES)))
+            command("runs", "export", name, *rng.choice(((), ("--evaluations",))), home=home)
         case _:
             for folder in RunStore().runs():
                 with contextlib.suppress(MetatuiError):
                     replay = Replay(folder)
                     for _ in range(2):
                         monitor = replay.read()
-                    [printable(line.text) for line in monitor.journal]
+                    [check_printable(line.text) for line in monitor.journal]
 
 
-def checkpoint(home: Path, chance: Random) -> None:
+def checkpoint(home: Path, rng: Random) -> None:
     from metatui.runs.analysis.evaluate import evaluate, views
     from metatui.runs.storage.store import RunStore
 
@@ -117,39 +117,39 @@ def checkpoint(home: Path, chance: Random) -> None:
     views(folder, [0])
 
 
-def model(home: Path, chance: Random) -> None:
+def model(home: Path, rng: Random) -> None:
     import metatui
 
     loaded = metatui.load_model(REGRESSION)
     loaded.adapt([[0.0], [1.0]], [[0.0], [1.0]], steps=1).predict([[0.5]])
 
 
-def resume(home: Path, chance: Random) -> None:
+def resume(home: Path, rng: Random) -> None:
     from metatui.runs.execution.session import Session
     from metatui.runs.storage.store import RunStore
 
     session = Session.resume(RunStore().find(REGRESSION), {"training.iterations": 6})
     with contextlib.closing(iter(session)) as events:
         for event in itertools.islice(events, 5):
-            printable(str(getattr(event, "text", "")))
+            check_printable(str(getattr(event, "text", "")))
 
 
-def report(home: Path, chance: Random) -> None:
+def report(home: Path, rng: Random) -> None:
     from metatui.runs.analysis.comparison.compare_runs import compare
     from metatui.runs.analysis.exports import EXPORTS
 
-    own = renamed(home / RUNS / REGRESSION, chance)
+    own = rename_randomly(home / RUNS / REGRESSION, rng)
     compared = compare(own, OTHER, tasks=2, steps=1)
     for kind, write in EXPORTS.items():
         file, *_ = write(compared, home / "tmp" / f"comparison{kind}")
         if kind in (".pdf", ".png"):
             continue
-        text = printable(file.read_bytes().decode())
+        text = check_printable(file.read_bytes().decode())
         if kind in (".html", ".svg"):
-            Markup(convert_charrefs=True).feed(text)
+            HtmlChecker(convert_charrefs=True).feed(text)
 
 
-class Markup(HTMLParser):
+class HtmlChecker(HTMLParser):
     """Parser that raises Raw for elements that could run code or send requests."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -162,13 +162,13 @@ class Markup(HTMLParser):
         if tag == "use" and (dict(attrs).get("xlink:href") or "").startswith("#"):
             return
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
-            raise Raw(f"<{tag} {attrs}>")
+            raise UnescapedOutputError(f"<{tag} {attrs}>")
         for name, value in attrs:
             if name.startswith("on") or name in ("href", "src", "xlink:href", "action", "srcdoc"):
-                raise Raw(f"<{tag} {name}={value}>")
+                raise UnescapedOutputError(f"<{tag} {name}={value}>")
 
 
-def omniglot(home: Path, chance: Random) -> None:
+def omniglot(home: Path, rng: Random) -> None:
     from metatui.learning.data.omniglot.cache import load, pack
     from tests.omniglot_files import SMALL
 
@@ -177,34 +177,34 @@ def omniglot(home: Path, chance: Random) -> None:
     load(packed, layout=SMALL)
 
 
-def omniglot_cache(home: Path, chance: Random) -> None:
+def omniglot_cache(home: Path, rng: Random) -> None:
     from metatui.learning.data.omniglot.cache import load
     from tests.omniglot_files import SMALL
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 
 
-def pictures(home: Path, chance: Random) -> None:
+def pictures(home: Path, rng: Random) -> None:
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
 
-    renamed(home / "pictures/class00", chance)
+    rename_randomly(home / "pictures/class00", rng)
     listing = list_folder(str(home / "pictures"))
     packed = load(listing, size=16, rgb=True)
-    [printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
+    [check_printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
     assert len(packed.pixels) == len(packed.digests) == len(listing.files)
 
 
-def class_lists(home: Path, chance: Random) -> None:
+def class_lists(home: Path, rng: Random) -> None:
     from metatui.learning.data.image_folder.scan import list_folder
 
     root = home / "listed"
-    listing = list_folder(str(root), chance.choice(("", str(root / "lists"))))
+    listing = list_folder(str(root), rng.choice(("", str(root / "lists"))))
     assert all(each.split and each.files for each in listing.classes)
-    [printable(str(each)) for each in listing.left_out]
+    [check_printable(str(each)) for each in listing.left_out]
 
 
-def cifar100(home: Path, chance: Random) -> None:
+def cifar100(home: Path, rng: Random) -> None:
     from metatui.learning.data.cifar100.classes import IMAGES
     from metatui.learning.data.cifar100.files import read
 
@@ -212,7 +212,7 @@ def cifar100(home: Path, chance: Random) -> None:
     assert read(home / "cifar").shape == (100, 2, 3, 32, 32)
 
 
-def table(home: Path, chance: Random) -> None:
+def table(home: Path, rng: Random) -> None:
     from metatui.config.fields import parse
     from metatui.learning.data.episodes import SPLITS
     from metatui.learning.data.sources.table import TableOptions
@@ -221,14 +221,14 @@ def table(home: Path, chance: Random) -> None:
     table = {"file": str(home / "tables/plants.csv"), "task_column": "plant", "targets": "y0"}
     settings = parse({"task": {"source": "table", "shots": 3, "queries": 3}, "table": table})
     source = load_table(settings, settings.options_of("table", TableOptions))
-    [printable(text) for text in (*source.notes, *source.notices)]
+    [check_printable(text) for text in (*source.notes, *source.notices)]
     for split in SPLITS:
-        printable(source.describe(split, 0, seed=0))
+        check_printable(source.describe(split, 0, seed=0))
         episodes = source.episodes(split, range(4), seed=0, shots=3, queries=3)
         assert episodes.support_x.shape[:2] == episodes.query_y.shape[:2] == (4, 3)
 
 
-def engines(home: Path, chance: Random) -> None:
+def engines(home: Path, rng: Random) -> None:
     from metatui.learning.engines.autotune import EngineTimings
 
     for number in range(3):
@@ -237,30 +237,30 @@ def engines(home: Path, chance: Random) -> None:
         measured.add("loop", 1.0)
 
 
-def preferences(home: Path, chance: Random) -> None:
+def preferences(home: Path, rng: Random) -> None:
     from metatui.tui.launch import chosen_theme, saved_preferences
     from metatui.tui.preferences import save
 
     saved, warning = saved_preferences()
-    printable(chosen_theme(None, saved) + warning, lines=False)
+    check_printable(chosen_theme(None, saved) + warning, lines=False)
     save(saved)
 
 
-def package(home: Path, chance: Random) -> None:
+def package(home: Path, rng: Random) -> None:
     from metatui.learning.engines.compiled.aot_package import load
 
     for path in (home / CACHE / "compiled").iterdir():
         load(path)
 
 
-def app(home: Path, chance: Random) -> None:
+def app(home: Path, rng: Random) -> None:
     """Open the listed runs and presets in the app, and check that the screens contain only printable text."""
     from metatui.tui.launch import make_app
 
-    renamed(home / RUNS / REGRESSION, chance)
-    size = chance.choice(((80, 24), (120, 40), (200, 60), (40, 10)))
+    rename_randomly(home / RUNS / REGRESSION, rng)
+    size = rng.choice(((80, 24), (120, 40), (200, 60), (40, 10)))
 
-    beside = ["space"] if chance.random() < 0.2 else []  # starts a worker process, which takes seconds
+    beside = ["space"] if rng.random() < 0.2 else []  # starts a worker process, which takes seconds
 
     async def look() -> None:
         shown = make_app(runs_dir=home / RUNS)
@@ -286,4 +286,4 @@ def app(home: Path, chance: Random) -> None:
 def _check_screen(shown: object) -> None:
     for strip in shown.screen._compositor.render_strips():  # type: ignore[attr-defined]
         for segment in strip:
-            printable(segment.text, lines=False)
+            check_printable(segment.text, lines=False)

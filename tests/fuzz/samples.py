@@ -51,7 +51,7 @@ def make(home: Path) -> None:
     from metatui.learning.data.image_folder import cache, scan
     from metatui.learning.data.omniglot import cache as omniglot_cache
     from metatui.tui.preferences import PaneSizes, Preferences, save
-    from tests.omniglot_files import SMALL, archive, published
+    from tests.omniglot_files import SMALL, make_files, write_archives
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
         (home / name).mkdir(parents=True)
@@ -63,7 +63,7 @@ def make(home: Path) -> None:
     ledger = home / RUNS / ".suites" / "own" / "runs.json"
     ledger.parent.mkdir(parents=True)
     ledger.write_text(json.dumps({"suite": "own", "runs": [REGRESSION, OTHER]}))
-    archive(published(), home / "omniglot")
+    write_archives(make_files(), home / "omniglot")
     omniglot_cache.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
     (home / "tables").mkdir()

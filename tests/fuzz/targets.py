@@ -34,19 +34,19 @@ class Target:
     most: int = 2
     """Maximum number of mutations in a case."""
 
-    def mutate(self, home: Path, chance: Random) -> str:
+    def mutate(self, home: Path, rng: Random) -> str:
         """Damage one or more files, and return a description of the mutations."""
         steps = []
-        for _ in range(chance.randint(1, self.most)):
-            pattern = chance.choice(sorted(self.files))
+        for _ in range(rng.randint(1, self.most)):
+            pattern = rng.choice(sorted(self.files))
             if paths := sorted(path for path in home.glob(pattern) if _can_be_read(path)):
-                path, own = chance.choice(paths), self.files[pattern]
-                mutation = chance.choice((*ANY, *own * 3))
+                path, own = rng.choice(paths), self.files[pattern]
+                mutation = rng.choice((*ANY, *own * 3))
                 try:
-                    mutation(path, chance)
+                    mutation(path, rng)
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, MetatuiError):
                     mutation = of_bytes  # already damaged, so it no longer has its format
-                    mutation(path, chance)
+                    mutation(path, rng)
                 steps.append(f"{mutation.__name__} {path.relative_to(home)}")
         return ", ".join(steps)
 
@@ -141,7 +141,7 @@ def target_of(number: int, seed: int, only: str | None = None) -> tuple[str, Ran
     Args:
         only: comma-separated names of targets to use in turn; by default, a target is drawn by weight.
     """
-    chance = Random(f"{seed}/{number}")
-    drawn = chance.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]
+    rng = Random(f"{seed}/{number}")
+    drawn = rng.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]
     names = only.split(",") if only else [drawn]
-    return names[number % len(names)], chance
+    return names[number % len(names)], rng

@@ -14,15 +14,15 @@ Place = tuple[Any, Any]
 """A place in a JSON value: a list or dict, and an index or key in it."""
 
 
-def mutated(tree: Any, chance: Random) -> Any:
+def mutated(tree: Any, rng: Random) -> Any:
     """Return a copy of `tree` with one to three random changes."""
     tree = copy.deepcopy(tree)
-    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = list(_places(tree))
         if not places:
-            return anything(chance)
-        parent, key = chance.choice(places)
-        _change(parent, key, chance, chance.choice(places))
+            return anything(rng)
+        parent, key = rng.choice(places)
+        _change(parent, key, rng, rng.choice(places))
     return tree
 
 
@@ -36,22 +36,22 @@ def text(tree: Any) -> str:
         return "".join(pieces)
 
 
-def _change(parent: Any, key: Any, chance: Random, other: Place) -> None:
-    match chance.randrange(8):
+def _change(parent: Any, key: Any, rng: Random, other: Place) -> None:
+    match rng.randrange(8):
         case 0:
             del parent[key]
         case 1 if isinstance(parent, dict):
-            parent[str(anything(chance))[:100]] = anything(chance)
+            parent[str(anything(rng))[:100]] = anything(rng)
         case 2 if isinstance(parent, list):
-            parent.insert(key, anything(chance))
+            parent.insert(key, anything(rng))
         case 3 if isinstance(parent, list):
-            parent += [copy.deepcopy(parent[key])] * chance.choice((1, 10, 1000))
+            parent += [copy.deepcopy(parent[key])] * rng.choice((1, 10, 1000))
         case 4:
             parent[key] = copy.deepcopy(other[0][other[1]]) if other[1] in _keys(other[0]) else None
         case 5:
             parent[key] = [parent[key]]
         case _:
-            parent[key] = anything(chance)
+            parent[key] = anything(rng)
 
 
 def _places(tree: Any) -> Iterator[Place]:

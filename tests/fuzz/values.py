@@ -27,21 +27,21 @@ NUMBERS = (
 )  # fmt: skip
 
 
-def scalar(chance: Random) -> Any:
-    return chance.choice((*TEXTS, *NUMBERS, *NUMBERS, None))
+def scalar(rng: Random) -> Any:
+    return rng.choice((*TEXTS, *NUMBERS, *NUMBERS, None))
 
 
-def anything(chance: Random) -> Any:
+def anything(rng: Random) -> Any:
     """Return a random value that can be written as JSON, such as a control sequence, NaN or deeply nested lists."""
-    match chance.randrange(8):
+    match rng.randrange(8):
         case 0:
-            return nested(chance.choice(([], {})), chance.choice((3, 60, 500, 5000)))
+            return nested(rng.choice(([], {})), rng.choice((3, 60, 500, 5000)))
         case 1:
-            return [scalar(chance)] * chance.choice((0, 1, 7, 1000))
+            return [scalar(rng)] * rng.choice((0, 1, 7, 1000))
         case 2:
-            return {str(scalar(chance)): scalar(chance) for _ in range(chance.randrange(6))}
+            return {str(scalar(rng)): scalar(rng) for _ in range(rng.randrange(6))}
         case _:
-            return scalar(chance)
+            return scalar(rng)
 
 
 def nested(inside: Any, depth: int) -> Any:

@@ -20,11 +20,11 @@ from metatui.learning.training.trainer_state import TrainerState
 from tests.cuda.guard import reason_unavailable
 from tests.gpu import runner
 from tests.gpu.__main__ import main
-from tests.gpu.lab import Finding, Lab, found, judged, skipped
+from tests.gpu.common import Finding, Setup, checked_result, result, skipped
 from tests.gpu.runner import Planned, run_all, run_one
 from tests.gpu.steps import STEPS
 from tests.gpu.steps.computing import captures, machine
-from tests.gpu.steps.running import Trained, _apart, second
+from tests.gpu.steps.running import TrainingResult, _difference, second
 
 
 @pytest.fixture(autouse=True)
@@ -34,39 +34,39 @@ def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab("cpu", True, False, tmp_path, 0.0)
+def setup(tmp_path: Path) -> Setup:
+    return Setup("cpu", True, False, tmp_path, 0.0)
 
 
-def good(lab: Lab) -> Iterator[Finding]:
-    yield found("figure", ms=1.5, folder=lab.scratch.is_dir())
+def good(setup: Setup) -> Iterator[Finding]:
+    yield result("figure", ms=1.5, folder=setup.scratch.is_dir())
     yield skipped("another", "there is none")
 
 
-def wrong(lab: Lab) -> Iterator[Finding]:
-    yield judged("comparison", "differs by 1")
+def wrong(setup: Setup) -> Iterator[Finding]:
+    yield checked_result("comparison", "differs by 1")
 
 
-def raises(lab: Lab) -> Iterator[Finding]:
-    yield found("before")
+def raises(setup: Setup) -> Iterator[Finding]:
+    yield result("before")
     raise ZeroDivisionError("a fault\nin two lines")
 
 
-def dies(lab: Lab) -> Iterator[Finding]:
-    yield found("before")
+def dies(setup: Setup) -> Iterator[Finding]:
+    yield result("before")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hangs(lab: Lab) -> Iterator[Finding]:
+def hangs(setup: Setup) -> Iterator[Finding]:
     child = subprocess.Popen(["sleep", "1000"])
-    yield found("before", pid=child.pid)
+    yield result("before", pid=child.pid)
     time.sleep(1000)
 
 
-def test_failing_steps_do_not_affect_others(lab: Lab) -> None:
+def test_failing_steps_do_not_affect_others(setup: Setup) -> None:
     lines: list[Mapping[str, Any]] = []
     steps = [Planned(step.__name__, step, 1) for step in (wrong, raises, dies, good)]
-    assert run_all(steps, lab, 600, lines.append) == ["wrong", "raises", "dies"]
+    assert run_all(steps, setup, 600, lines.append) == ["wrong", "raises", "dies"]
     timeless = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
     raised = timeless[3].pop("problem")
     assert raised.startswith("ZeroDivisionError: a fault (test_gpu_command.py:")
@@ -84,9 +84,9 @@ def test_failing_steps_do_not_affect_others(lab: Lab) -> None:
     ]
 
 
-def test_hanging_step_is_killed_with_its_children(lab: Lab) -> None:
+def test_hanging_step_is_killed_with_its_children(setup: Setup) -> None:
     lines: list[Mapping[str, Any]] = []
-    assert not run_one(Planned("hangs", hangs, 1), lab, 0.5, lines.append, runner._context())
+    assert not run_one(Planned("hangs", hangs, 1), setup, 0.5, lines.append, runner._context())
     before, end = lines
     assert end["status"] == "timeout"
     stat = Path(f"/proc/{before['pid']}/stat")
@@ -103,9 +103,9 @@ def test_way_to_start_processes(in_fork: Callable[[], object], method: str, monk
     assert runner._context().get_start_method() == method
 
 
-def test_steps_without_time_are_skipped(lab: Lab) -> None:
+def test_steps_without_time_are_skipped(setup: Setup) -> None:
     lines: list[Mapping[str, Any]] = []
-    assert run_all([Planned("good", good, 1)], lab, 0.5, lines.append) == ["good"]
+    assert run_all([Planned("good", good, 1)], setup, 0.5, lines.append) == ["good"]
     assert lines == [{"step": "good", "status": "not begun", "problem": "no time was left for it"}]
 
 
@@ -124,11 +124,13 @@ def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
     assert {"memory", "speed", "kernels", "overhead", "evaluation", "learning"} <= unmeasured
 
 
-def test_steps_on_cpu(lab: Lab) -> None:
-    described = list(machine(lab))
+def test_steps_on_cpu(setup: Setup) -> None:
+    described = list(machine(setup))
     assert described
     assert not [finding for finding in described if finding.problem or finding.skipped]
-    assert [finding.skipped for step in (captures, second) for finding in step(lab)] == ["cpu is not a CUDA device"] * 2
+    assert [finding.skipped for step in (captures, second) for finding in step(setup)] == [
+        "cpu is not a CUDA device"
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -140,10 +142,10 @@ def test_steps_on_cpu(lab: Lab) -> None:
 )  # fmt: skip
 def test_difference_between_runs(losses: list[float], theta: float, apart: float) -> None:
     one, other = (
-        Trained(losses, torch.tensor([value]), [], TrainerState({}, {}))
+        TrainingResult(losses, torch.tensor([value]), [], TrainerState({}, {}))
         for losses, value in ((losses, theta), ([1.0, 2.0], 4.0))
     )
-    assert _apart(one, other) == pytest.approx(apart, nan_ok=True)
+    assert _difference(one, other) == pytest.approx(apart, nan_ok=True)
 
 
 def test_unknown_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

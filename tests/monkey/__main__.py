@@ -16,7 +16,7 @@ from metatui.tui.launch import make_app
 from tests.monkey.actor import Monkey, still_answers
 from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
 
-PIECE = 500
+CHECK_EVERY = 500
 """Number of actions between checks that the app still responds."""
 
 
@@ -36,7 +36,7 @@ def main() -> int:
         began = time.monotonic()
         with small_suite(Path(folder) / "suites"):
             try:
-                starts = asyncio.run(_storm(monkey, root, options.actions))
+                starts = asyncio.run(_perform_actions(monkey, root, options.actions))
             finally:
                 stop_all(root)
         wrong = wrong_with(root)
@@ -48,7 +48,7 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
+async def _perform_actions(monkey: Monkey, root: Path, actions: int) -> int:
     """Perform `actions` random actions, restarting the app each time they quit it, and return the number of starts."""
     starts, left = 0, actions
     while left > 0:
@@ -56,7 +56,7 @@ async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
         app = make_app(settings=small(), start=starts == 1, runs_dir=root, sessions=SmallSessions(root))
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
             while left > 0 and app.is_running and not app._exit:
-                left -= await monkey.act(app, pilot, min(PIECE, left))
+                left -= await monkey.act(app, pilot, min(CHECK_EVERY, left))
                 if app.is_running and not app._exit:
                     assert await still_answers(app, pilot), "F1 no longer opens the help"
                     print(f"{actions - left:,} actions, {_memory() / 2**20:.0f} MiB", flush=True)

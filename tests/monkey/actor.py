@@ -32,8 +32,8 @@ SIZES = ((1, 1), (10, 3), (2, 50), (300, 2), (40, 10), (80, 24), (80, 24), (120,
 class Monkey:
     """Performs random actions in the app. `done` counts the actions of each kind."""
 
-    def __init__(self, chance: Random) -> None:
-        self._chance = chance
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
         self.done: Counter[str] = Counter()
 
     async def act(self, app: MetatuiApp, pilot: Pilot[None], actions: int) -> int:
@@ -41,37 +41,37 @@ class Monkey:
         for number in range(actions):
             if not app.is_running or app._exit:
                 return number
-            await self._one(app, pilot)
+            await self._perform_action(app, pilot)
         return actions
 
-    async def _one(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        chance = self._chance
-        kind = chance.choices(("key", "heavy", "common", "text", "paste", "click", "wheel", "resize"),
+    async def _perform_action(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+        rng = self._rng
+        kind = rng.choices(("key", "heavy", "common", "text", "paste", "click", "wheel", "resize"),
                               (30, 1, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
         self.done[kind] += 1
         width, height = app.size
-        spot = chance.randrange(max(1, width)), chance.randrange(max(1, height))
+        spot = rng.randrange(max(1, width)), rng.randrange(max(1, height))
         match kind:
             case "key":
-                await pilot.press(chance.choice(KEYS))
+                await pilot.press(rng.choice(KEYS))
             case "heavy":
-                await pilot.press(chance.choice(HEAVY_KEYS))
+                await pilot.press(rng.choice(HEAVY_KEYS))
             case "common":
-                await pilot.press(chance.choice(COMMON))
+                await pilot.press(rng.choice(COMMON))
             case "text":
-                app.post_message(events.Paste(chance.choice(TEXTS)))
-                await pilot.press(*chance.choice(("quick", "0.5", "m4ml")))
+                app.post_message(events.Paste(rng.choice(TEXTS)))
+                await pilot.press(*rng.choice(("quick", "0.5", "m4ml")))
             case "paste":
-                app.post_message(events.Paste(chance.choice(TEXTS) * chance.choice((1, 50, 20_000))))
+                app.post_message(events.Paste(rng.choice(TEXTS) * rng.choice((1, 50, 20_000))))
                 await pilot.pause()
             case "click" if width and height:
-                await pilot.click(offset=spot, times=chance.choice((1, 1, 2)), button=chance.choice((1, 1, 1, 3)))
+                await pilot.click(offset=spot, times=rng.choice((1, 1, 2)), button=rng.choice((1, 1, 1, 3)))
             case "wheel":
-                wheel = chance.choice((events.MouseScrollDown, events.MouseScrollUp))
+                wheel = rng.choice((events.MouseScrollDown, events.MouseScrollUp))
                 app.post_message(wheel(None, *spot, 0, 0, 0, False, False, False, *spot))
                 await pilot.pause()
             case "resize":
-                await pilot.resize_terminal(*chance.choice(SIZES))
+                await pilot.resize_terminal(*rng.choice(SIZES))
 
 
 async def still_answers(app: MetatuiApp, pilot: Pilot[None]) -> bool:

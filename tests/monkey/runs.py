@@ -105,12 +105,12 @@ def stop_all(root: Path) -> None:
         if not live:
             return
         for run in live:
-            _tell(run, stop)
+            _submit(run, stop)
         time.sleep(0.5)  # the end of another process cannot be awaited
     raise TimeoutError(f"{len(live)} runs do not stop")
 
 
-def _tell(run: RunFolder, command: Command) -> None:
+def _submit(run: RunFolder, command: Command) -> None:
     try:
         live = LiveRun.attach(run)
     except MetatuiError:  # it has just ended, or has not started

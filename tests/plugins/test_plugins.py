@@ -113,7 +113,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def numbers(run: RunFolder) -> list[tuple[float | None, ...]]:
+def metrics_of(run: RunFolder) -> list[tuple[float | None, ...]]:
     """Return the number, meta-loss, support loss and gradient norm of each meta-step."""
     return [(p.iteration, p.meta_loss, p.support_loss, p.grad_norm) for p in read_all(run.metrics())]
 
@@ -161,7 +161,7 @@ def test_stopped_run_resumes_to_the_same_numbers(plugins: list[str], capsys: pyt
     whole = RunStore().find(answer(capsys, *plugins, "run", *LEARNED_RATE, *SHORT)["run"])
     run = stopped_after(5, whole.settings())
     assert main(["run", "--resume", run.id]) == 0
-    assert numbers(run) == numbers(whole)
+    assert metrics_of(run) == metrics_of(whole)
     ours, expected = parameters(run), parameters(whole)
     assert ours.keys() == expected.keys()
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
@@ -173,7 +173,7 @@ def test_child_process(plugins: list[str], capsys: pytest.CaptureFixture[str]) -
         next(event for event in live if isinstance(event, Progress) and event.iteration >= 3)
     assert answer(capsys, "stop", run.id)["status"] == "stopped"
     here = stopped_after(3, run.settings())
-    assert numbers(run)[:3] == numbers(here)
+    assert metrics_of(run)[:3] == metrics_of(here)
 
 
 def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> None:

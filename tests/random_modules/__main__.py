@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from metatui.learning.checks.awkward import CHOICES, EngineChoice
+from metatui.learning.checks.edge_cases import CHOICES, EngineChoice
 from tests.random_modules.case import make_case
 from tests.random_modules.judge import Kind, Verdict, judge, reference
 

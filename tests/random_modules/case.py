@@ -17,7 +17,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.losses import LossFn
 from tests.random_modules.layers import Checkpointed
 from tests.random_modules.losses import classification, regression
-from tests.random_modules.modules import Made, make_module
+from tests.random_modules.modules import GeneratedModule, make_module
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def make_case(seed: int) -> Case:
     return Case(seed, words.strip(), made.module, loss, episodes, lr, steps, caller)
 
 
-def _well_defined(made: Made) -> bool:
+def _well_defined(made: GeneratedModule) -> bool:
     """Return whether the module runs, and whether recomputing its checkpointed layers gives the same results.
 
     If recomputation gives different results, even the gradient of plain autograd is wrong.
@@ -82,13 +82,13 @@ def _well_defined(made: Made) -> bool:
     return random.getstate() == state and all(torch.equal(y, found[0]) for y in found)
 
 
-def _outputs(made: Made) -> tuple[int, ...]:
+def _outputs(made: GeneratedModule) -> tuple[int, ...]:
     """Return the shape of the module's output for one example."""
     x = _inputs(Random(0), made, 1, 3)[0]
     return tuple(deepcopy(made.module)(x).shape[1:])
 
 
-def _inputs(r: Random, made: Made, tasks: int, examples: int) -> Tensor:
+def _inputs(r: Random, made: GeneratedModule, tasks: int, examples: int) -> Tensor:
     shape = (tasks, examples, *made.inputs)
     if made.tokens:
         return torch.randint(0, made.tokens, shape)

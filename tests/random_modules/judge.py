@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import metatui
-from metatui.learning.checks.awkward import CHOICES, EngineChoice
+from metatui.learning.checks.edge_cases import CHOICES, EngineChoice
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params

@@ -77,7 +77,7 @@ class Tap(nn.Module):
         return x + inside.flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1))
 
 
-class Written(nn.Module):
+class LayerList(nn.Module):
     """Calls the layers of a ModuleList one after the other."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
@@ -90,7 +90,7 @@ class Written(nn.Module):
         return x
 
 
-class Named(nn.Module):
+class LayerDict(nn.Module):
     """Calls the layers of a ModuleDict one after the other, by name."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
@@ -266,7 +266,7 @@ class DataLoop(nn.Module):
         return x
 
 
-class Selected(nn.Module):
+class MaskedSquare(nn.Module):
     """Squares the entries above a threshold, so that the number of squared entries depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ class Selected(nn.Module):
         return out
 
 
-class Ranked(nn.Module):
+class AddSorted(nn.Module):
     """Adds the sorted entries of each example, multiplied by 0.1, to the example."""
 
     def forward(self, x: Tensor) -> Tensor:

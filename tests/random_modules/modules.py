@@ -131,7 +131,7 @@ def _stateful(r: Random, shape: Shape) -> nn.Module:
 
 
 def _branching(r: Random, _: Shape) -> nn.Module:
-    return r.choice([own.Branch, own.DataLoop, own.Selected, own.Ranked])()
+    return r.choice([own.Branch, own.DataLoop, own.MaskedSquare, own.AddSorted])()
 
 
 def _random(r: Random, shape: Shape) -> nn.Module:
@@ -188,14 +188,14 @@ def _piece(r: Random, shape: Shape) -> nn.Module:
     while True:
         try:
             module = r.choice(_PIECES[len(shape)])(r, shape)
-            after = _after(module, shape)
+            after = _output_shape(module, shape)
         except (RuntimeError, ValueError, AssertionError, IndexError):
             continue  # for example, the kernel is larger than its input
         if 1 <= len(after) <= 3 and 1 <= torch.Size(after).numel() <= 150:
             return module
 
 
-def _after(module: nn.Module, shape: Shape) -> Shape:
+def _output_shape(module: nn.Module, shape: Shape) -> Shape:
     """Return the shape of the output of `module` for one example.
 
     Raises ValueError if the first axis of the output does not have the size of the batch.
@@ -220,14 +220,14 @@ def _body(r: Random, shape: Shape, length: int) -> tuple[list[nn.Module], Shape]
     for _ in range(length):
         repeatable = [layer for layer in layers if _fits(layer, shape)]
         layer = r.choice(repeatable) if repeatable and r.random() < 0.15 else _piece(r, shape)
-        shape = _after(layer, shape)
+        shape = _output_shape(layer, shape)
         layers.append(layer)
     return layers, shape
 
 
 def _fits(layer: nn.Module, shape: Shape) -> bool:
     try:
-        return len(_after(layer, shape)) in _PIECES
+        return len(_output_shape(layer, shape)) in _PIECES
     except (RuntimeError, ValueError, AssertionError, IndexError):
         return False
 
@@ -238,9 +238,9 @@ def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
     if kind < 0.5 or not layers:
         return nn.Sequential(*layers)
     if kind < 0.6:
-        return own.Written(layers)
+        return own.LayerList(layers)
     if kind < 0.7:
-        return own.Named(layers)
+        return own.LayerDict(layers)
     if kind < 0.8:
         cut = r.randrange(len(layers))
         return nn.Sequential(nn.Sequential(*layers[:cut]), nn.Sequential(*layers[cut:]))
@@ -248,7 +248,7 @@ def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
 
 
 @dataclass
-class Made:
+class GeneratedModule:
     """A generated module, and a description of its inputs and outputs."""
 
     module: nn.Module
@@ -261,7 +261,7 @@ class Made:
     """Descriptions of the changes that were made to the module after it was built."""
 
 
-def make_module(r: Random) -> Made:
+def make_module(r: Random) -> GeneratedModule:
     """Return a random module with float64 parameters, and add noise to their initial values."""
     made = r.choice([_perceptron, _image_network, _any, _any, _any, _any, _dense, _of_tokens])(r)
     if r.random() < 0.12:  # before the changes, so that hooks and ties apply to it
@@ -278,7 +278,7 @@ def make_module(r: Random) -> Made:
     return made
 
 
-def _perceptron(r: Random) -> Made:
+def _perceptron(r: Random) -> GeneratedModule:
     inputs, outputs = r.randint(1, 4), r.randint(1, 4)
     if r.random() < 0.5:
         model = mlp([r.randint(2, 5) for _ in range(r.randint(1, 2))], inputs=inputs, outputs=outputs)
@@ -289,32 +289,32 @@ def _perceptron(r: Random) -> Made:
         model = nn.Sequential(
             nn.Linear(inputs, width), shared, middle, shared, *r.choice([[], [middle]]), nn.Linear(width, outputs)
         )
-    return Made(model, (inputs,), outputs)
+    return GeneratedModule(model, (inputs,), outputs)
 
 
-def _image_network(r: Random) -> Made:
+def _image_network(r: Random) -> GeneratedModule:
     outputs, filters = r.randint(2, 4), r.choice([2, 8])
     model = conv4(
         outputs, input_shape=(1, 16, 16), filters=filters, downsample=r.choice(["max_pool", "stride"]),
         features=r.choice(["flatten", "mean"]),
     )  # fmt: skip
-    return Made(model, (1, 16, 16), outputs)
+    return GeneratedModule(model, (1, 16, 16), outputs)
 
 
-def _any(r: Random) -> Made:
+def _any(r: Random) -> GeneratedModule:
     shape = _input_shape(r)
     outputs = r.randint(1, 4)
     layers, after = _body(r, shape, r.randint(1, 4))
     layers.append(_ends_in_features(r, after))
-    width = _after(layers[-1], after)[0]
+    width = _output_shape(layers[-1], after)[0]
     if r.random() < 0.15:
-        return Made(own.HeadTwice(_container(r, layers), width, outputs), shape, outputs)
+        return GeneratedModule(own.HeadTwice(_container(r, layers), width, outputs), shape, outputs)
     if r.random() < 0.5:
-        return Made(_container(r, [*layers, nn.Linear(width, outputs)]), shape, outputs)
-    return Made(nn.Sequential(_container(r, layers), nn.Linear(width, outputs)), shape, outputs)
+        return GeneratedModule(_container(r, [*layers, nn.Linear(width, outputs)]), shape, outputs)
+    return GeneratedModule(nn.Sequential(_container(r, layers), nn.Linear(width, outputs)), shape, outputs)
 
 
-def _dense(r: Random) -> Made:
+def _dense(r: Random) -> GeneratedModule:
     shape = r.choice([(2, 4, 4), (1, 5, 5), (3, 6)])
     while True:
         layers, after = _body(r, shape, r.randint(1, 2))
@@ -322,10 +322,10 @@ def _dense(r: Random) -> Made:
             break
     outputs = r.randint(2, 3)
     head = (nn.Conv2d if len(shape) == 3 else nn.Conv1d)(after[0], outputs, 1)
-    return Made(_container(r, [*layers, head]), shape, outputs)
+    return GeneratedModule(_container(r, [*layers, head]), shape, outputs)
 
 
-def _of_tokens(r: Random) -> Made:
+def _of_tokens(r: Random) -> GeneratedModule:
     count, width, length = 6, r.randint(2, 3), r.randint(2, 4)
     outputs = r.randint(2, 4)
     embedding = nn.Embedding(
@@ -334,11 +334,11 @@ def _of_tokens(r: Random) -> Made:
     )  # fmt: skip
     if r.random() < 0.15:
         bag = nn.EmbeddingBag(count, width, mode=r.choice(["mean", "sum"]))
-        return Made(nn.Sequential(bag, nn.Linear(width, outputs)), (length,), outputs, tokens=count)
+        return GeneratedModule(nn.Sequential(bag, nn.Linear(width, outputs)), (length,), outputs, tokens=count)
     layers, after = _body(r, (length, width), r.randint(1, 2))
     layers.append(_ends_in_features(r, after))
-    head = nn.Linear(_after(layers[-1], after)[0], outputs)
-    return Made(_container(r, [embedding, *layers, head]), (length,), outputs, tokens=count)
+    head = nn.Linear(_output_shape(layers[-1], after)[0], outputs)
+    return GeneratedModule(_container(r, [embedding, *layers, head]), (length,), outputs, tokens=count)
 
 
 def _input_shape(r: Random) -> Shape:

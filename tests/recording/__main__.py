@@ -1,8 +1,8 @@
 """Records the app in tmux at two sizes, and writes an SVG of each step to `pictures` or to the given folder.
 
-`python -m tests.recording` records the steps of `tests.terminal.journey`. With the options `--studies chapter-small
---runs DIR --compared 12 --explored 17 14 11`, it records the comparison and exploration of runs of the suite
-`chapter-small` instead. The runs in DIR must be finished, and DIR must contain no other runs.
+`python -m tests.recording` records the steps of `tests.terminal.first_session`. With the options `--studies
+chapter-small --runs DIR --compared 12 --explored 17 14 11`, it records the comparison and exploration of runs of the
+suite `chapter-small` instead. The runs in DIR must be finished, and DIR must contain no other runs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Final
 from tests.recording.studies import studies
 from tests.recording.svg import screen_svg
 from tests.recording.tmux import Tmux
-from tests.terminal.journey import journey
+from tests.terminal.first_session import first_session
 from tests.terminal.program import environment
-from tests.terminal.watching import Terminal
+from tests.terminal.terminal import Terminal
 
 SIZES = ((80, 24), (160, 48))
 ITERATIONS, WATCHED = 50_000, 700
@@ -55,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
         rows = {"compared": options.compared, "explored": options.explored}
         record_studies(options.folder, options.studies, options.runs, **rows)
     else:
-        record_journey(options.folder)
+        record_first_session(options.folder)
     return 0
 
 
-def record_journey(folder: Path) -> None:
+def record_first_session(folder: Path) -> None:
     with TemporaryDirectory(prefix="metatui-") as home:
         for settings in OTHERS:
             train(settings, home)
@@ -67,7 +67,7 @@ def record_journey(folder: Path) -> None:
             with TemporaryDirectory(prefix="metatui-") as copy:
                 shutil.copytree(home, copy, dirs_exist_ok=True)
                 with Tmux(size=size, env=environment() | {"HOME": copy}) as terminal:
-                    steps = journey(terminal, iterations=ITERATIONS, watched=WATCHED, marked=range(1, 4))
+                    steps = first_session(terminal, iterations=ITERATIONS, watched=WATCHED, marked=range(1, 4))
                     record(steps, terminal, size, folder)
 
 

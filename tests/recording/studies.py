@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tests.terminal.watching import Terminal
+from tests.terminal.terminal import Terminal
 
 MAX_SUITES: Final = 20
 

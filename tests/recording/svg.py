@@ -22,7 +22,7 @@ FONT_SIZE = 13.3
 """Size at which a character of `FONTS` is about WIDTH wide. The attribute `textLength` sets the exact width."""
 
 
-class Ink(NamedTuple):
+class TextStyle(NamedTuple):
     """Style of the text in a cell."""
 
     colour: str
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     x: int
     y: int
     text: str
-    ink: Ink
+    ink: TextStyle
     ground: str
 
 
@@ -59,7 +59,7 @@ def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
             f"<title>{escape(title)}</title>",
             f'<rect width="{width}" height="{height}" rx="6" fill="#{BACKGROUND}"/>',
             f'<g transform="translate({MARGIN} {MARGIN})">',
-            *_grounds(pieces),
+            *_backgrounds(pieces),
             f'<g font-family="{FONTS}" font-size="{FONT_SIZE}" xml:space="preserve">',
             *_texts(pieces),
             "</g>",
@@ -73,21 +73,21 @@ def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
 def _pieces(screen: pyte.Screen, row: int) -> Iterator[Piece]:
     cells = [screen.buffer[row][column] for column in range(screen.columns)]
     column = 0
-    for (ink, ground), group in groupby(cells, key=_look):
+    for (ink, ground), group in groupby(cells, key=_cell_style):
         text = "".join(cell.data for cell in group)
         yield Piece(column * WIDTH, row * HEIGHT, text, ink, ground)
         column += len(text)
 
 
-def _look(cell: pyte.screens.Char) -> tuple[Ink, str]:
+def _cell_style(cell: pyte.screens.Char) -> tuple[TextStyle, str]:
     ink = FOREGROUND if cell.fg == "default" else cell.fg
     ground = BACKGROUND if cell.bg == "default" else cell.bg
     if cell.reverse:
         ink, ground = ground, ink
-    return Ink(ink, cell.bold, cell.italics, cell.underscore), ground
+    return TextStyle(ink, cell.bold, cell.italics, cell.underscore), ground
 
 
-def _grounds(pieces: list[Piece]) -> Iterator[str]:
+def _backgrounds(pieces: list[Piece]) -> Iterator[str]:
     """Yield an SVG path for each background colour except the default, covering all cells with this colour."""
     paths: dict[str, str] = defaultdict(str)
     for piece in pieces:
@@ -100,7 +100,7 @@ def _grounds(pieces: list[Piece]) -> Iterator[str]:
 
 def _texts(pieces: list[Piece]) -> Iterator[str]:
     """Yield an SVG group for each style. It contains the words in this style, each exactly as wide as its cells."""
-    groups: dict[Ink, str] = defaultdict(str)
+    groups: dict[TextStyle, str] = defaultdict(str)
     for piece in pieces:
         for at, word in _words(piece.text):
             x, y, wide = piece.x + at * WIDTH, piece.y + BASELINE, len(word) * WIDTH

@@ -11,7 +11,7 @@ from string import ascii_lowercase
 from types import TracebackType
 from typing import Final
 
-from tests.terminal.watching import Terminal
+from tests.terminal.terminal import Terminal
 
 KEYS: Final[Mapping[str, str]] = {
     "enter": "Enter", "tab": "Tab", "escape": "Escape", "space": "Space", "down": "Down", "up": "Up",

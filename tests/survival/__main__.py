@@ -10,15 +10,15 @@ from pathlib import Path
 
 from tests.survival.app_memory import watch_app
 from tests.survival.cases import CASES
+from tests.survival.fork_server import ForkServer
 from tests.survival.killing import survive
 from tests.survival.memory import watch
-from tests.survival.nursery import Nursery
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.survival", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="minimum number of kills in total")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random kill points")
     parser.add_argument("--only", default="", help="part of ALGORITHM/ENGINE, such as maml/loop")
     commands = parser.add_subparsers(dest="command")
     memory = commands.add_parser("memory", help="check that the memory of long runs does not grow")
@@ -47,10 +47,10 @@ def kill(kills: int, seed: int, only: str) -> int:
     each = -(-kills // len(cases))
     began, done, runs, inexact = time.monotonic(), 0, 0, 0
     print(f"{'algorithm':11}{'engine':10}{'exact':7}killed in  (run)", flush=True)
-    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
+    with tempfile.TemporaryDirectory() as folder, ForkServer() as server:
         while done < kills or runs < len(cases):
             case = cases[runs % len(cases)]
-            chain = survive(case, Path(folder) / str(runs), nursery, kills=each, seed=1000 * seed + runs)
+            chain = survive(case, Path(folder) / str(runs), server, kills=each, seed=1000 * seed + runs)
             runs += 1
             done += chain.kills
             inexact += bool(chain.differences)

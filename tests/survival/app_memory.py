@@ -9,8 +9,8 @@ from pathlib import Path
 from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_terminal import Watched, new_home, settings
 from tests.metrics import read_all
-from tests.survival.memory import FLAT, Resident, resident
-from tests.terminal.checks import trainer
+from tests.survival.memory import MAX_GROWTH, Resident, resident
+from tests.terminal.checks import trainer_pid
 
 WINDOW = 30
 """Number of seconds over which the median memory use is computed."""
@@ -37,7 +37,7 @@ def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
         for kind in Resident._fields:
             warm = _middle(taken, kind, round(60 * warm_up))
             end = _middle(taken, kind, len(taken))
-            grew += end > (1 + FLAT) * warm
+            grew += end > (1 + MAX_GROWTH) * warm
             print(f"{name:9}{kind:8}{warm / 2**20:8.1f} MiB{end / 2**20:8.1f} MiB{end / warm - 1:8.1%}")
     return 1 if grew else 0
 
@@ -53,7 +53,7 @@ def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[R
         app.wait_for(b"meta-steps/s")
         began = time.monotonic()
         (run,) = RunStore(home / "runs").runs()
-        processes = {"app": app.app, "trainer": trainer(run), "parent": app.process.pid}
+        processes = {"app": app.app, "trainer": trainer_pid(run), "parent": app.process.pid}
         samples: dict[str, list[Resident]] = {name: [] for name in processes}
         for second in range(1, seconds + 1):
             time.sleep(max(0.0, began + second - time.monotonic()))

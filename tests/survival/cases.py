@@ -56,23 +56,23 @@ class Case:
     algorithm: str
     engine: str
     base: Mapping[str, Scalar]
-    having: Mapping[str, Scalar] = field(default_factory=dict)
+    overrides: Mapping[str, Scalar] = field(default_factory=dict)
     plan: tuple[Planned, ...] = ()
-    told: Commands = field(default_factory=dict)
+    commands: Commands = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
         chosen = {"algorithm.name": self.algorithm, "compute.engine": self.engine}
-        return change(Settings(), {**self.base, **chosen, **self.having})
+        return change(Settings(), {**self.base, **chosen, **self.overrides})
 
     @property
     def title(self) -> str:
-        second = str(self.having.get("compute.second_order", ""))
+        second = str(self.overrides.get("compute.second_order", ""))
         parts = [str(self.base.get("task.source", "sinusoid")), second]
-        parts += ["schedule"] if "algorithm.outer_schedule" in self.having else []
-        parts += ["early stop"] if "training.early_stop" in self.having else []
+        parts += ["schedule"] if "algorithm.outer_schedule" in self.overrides else []
+        parts += ["early stop"] if "training.early_stop" in self.overrides else []
         parts += ["scheduled changes"] if self.plan else []
-        parts += ["tweaks, a pause and validations"] if self.told else []
+        parts += ["tweaks, a pause and validations"] if self.commands else []
         return ", ".join(filter(None, parts))
 
 
@@ -83,28 +83,28 @@ TASKS_IN_THREADS: Mapping[str, Scalar] = {"compute.threads": 2}
 MINI_BATCHES: Mapping[str, Scalar] = {"algorithm.inner_batch": 4, "algorithm.inner_optimizer": "adam"}
 
 CASES = (
-    Case("maml", "batched", SINUSOID, {**UNROLLED, **SCHEDULED}, told=TWEAKS),
+    Case("maml", "batched", SINUSOID, {**UNROLLED, **SCHEDULED}, commands=TWEAKS),
     Case("maml", "batched", GLYPHS, RECOMPUTED, PLAN),
     Case("maml", "loop", SINUSOID, {**RECOMPUTED, **SCHEDULED}, PLAN),
-    Case("maml", "loop", GLYPHS, {**UNROLLED, **TASKS_IN_THREADS}, told=TWEAKS),
+    Case("maml", "loop", GLYPHS, {**UNROLLED, **TASKS_IN_THREADS}, commands=TWEAKS),
     Case("maml", "native", GLYPHS, {**WIDE, **TASKS_IN_THREADS}, PLAN),
-    Case("maml", "unfolded", GLYPHS, SCHEDULED, told=TWEAKS),
-    Case("maml", "higher", SINUSOID, STOPS_EARLY, told=TWEAKS),
+    Case("maml", "unfolded", GLYPHS, SCHEDULED, commands=TWEAKS),
+    Case("maml", "higher", SINUSOID, STOPS_EARLY, commands=TWEAKS),
     Case("maml", "compiled", SINUSOID, {**COMPILED, **SCHEDULED}, PLAN),
-    Case("fomaml", "batched", GLYPHS, {"algorithm.inner_optimizer": "adam"}, told=TWEAKS),
+    Case("fomaml", "batched", GLYPHS, {"algorithm.inner_optimizer": "adam"}, commands=TWEAKS),
     Case("fomaml", "loop", SINUSOID, STOPS_EARLY, PLAN),
-    Case("fomaml", "native", GLYPHS, {**WIDE, **SCHEDULED}, told=TWEAKS),
+    Case("fomaml", "native", GLYPHS, {**WIDE, **SCHEDULED}, commands=TWEAKS),
     Case("fomaml", "unfolded", GLYPHS, {}, PLAN),
     Case("fomaml", "higher", GLYPHS, SCHEDULED),
-    Case("fomaml", "compiled", SINUSOID, COMPILED, told=TWEAKS),
-    Case("reptile", "batched", SINUSOID, {**SCHEDULED, **MINI_BATCHES, "algorithm.outer_lr": 0.5}, told=TWEAKS),
+    Case("fomaml", "compiled", SINUSOID, COMPILED, commands=TWEAKS),
+    Case("reptile", "batched", SINUSOID, {**SCHEDULED, **MINI_BATCHES, "algorithm.outer_lr": 0.5}, commands=TWEAKS),
     Case("reptile", "loop", GLYPHS, {"algorithm.outer_lr": 0.5}, PLAN),
     Case("reptile", "native", GLYPHS, {**WIDE, "algorithm.outer_lr": 0.5}, PLAN),
     Case("reptile", "unfolded", GLYPHS, {"algorithm.outer_lr": 0.5}),
     Case("reptile", "higher", SINUSOID, {"algorithm.outer_lr": 0.5}, PLAN),
     Case("reptile", "compiled", SINUSOID, {**COMPILED, "algorithm.outer_lr": 0.5}, PLAN),
     Case("pretrained", "batched", SINUSOID, SCHEDULED, PLAN),
-    Case("pretrained", "loop", GLYPHS, {}, told=TWEAKS),
+    Case("pretrained", "loop", GLYPHS, {}, commands=TWEAKS),
     Case("scratch", "batched", SINUSOID),
     Case("scratch", "loop", GLYPHS),
 )

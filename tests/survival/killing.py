@@ -21,12 +21,12 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from tests.metrics import read_all
 from tests.survival.cases import Case, Commands
-from tests.survival.nursery import Counted, Nursery, log_of
+from tests.survival.fork_server import Counted, ForkServer, log_path
 from tests.survival.process import Kind
 
 
 @dataclass
-class Chain:
+class KillResult:
     """Record of a run that was killed several times and then finished."""
 
     killed_at: Counter[str] = field(default_factory=Counter)
@@ -38,30 +38,30 @@ class Chain:
         return self.killed_at.total()
 
 
-def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int) -> Chain:
-    """Train `case` without interruption, and again with up to `kills` kills at random moments. Compare the two runs."""
+def survive(case: Case, folder: Path, server: ForkServer, *, kills: int, seed: int) -> KillResult:
+    """Train `case` without interruption, and again with up to `kills` kills at random points. Compare the two runs."""
     folder.mkdir(parents=True)
     preset = folder / "case.toml"
     preset.write_text(settings_toml(case.settings, {}, case.plan, whole=True))
-    counted = _train(nursery, folder / "whole", ["run", str(preset)], case.told)
+    counted = _train(server, folder / "whole", ["run", str(preset)], case.commands)
     assert not isinstance(counted, str)
     whole = _only_run(folder / "whole")
-    chain, draw, place = Chain(), random.Random(seed), folder / "killed"
+    chain, draw, place = KillResult(), random.Random(seed), folder / "killed"
     for _ in range(kills):
         kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
-        # A resumed run is shorter, and a faster one writes less often, but the moment must be before its end.
+        # A resumed run is shorter, and a faster one writes less often, but the kill point must be before its end.
         number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or chain.kills else 1)))
-        where = _train(nursery, place, _arguments(place, preset), _left(place, case.told), kind, number)
+        where = _train(server, place, _arguments(place, preset), _left(place, case.commands), kind, number)
         if not isinstance(where, str):
-            break  # it finished before the moment
+            break  # it finished before the kill point
         chain.killed_at[where] += 1
     if _status(place) != "finished":
-        _train(nursery, place, _arguments(place, preset), _left(place, case.told))
-    chain.differences = list(differences(whole, _only_run(place)))
+        _train(server, place, _arguments(place, preset), _left(place, case.commands))
+    chain.differences = list(differing_results(whole, _only_run(place)))
     return chain
 
 
-def differences(expected: RunFolder, found: RunFolder) -> list[str]:
+def differing_results(expected: RunFolder, found: RunFolder) -> list[str]:
     """Return the names of the results that differ between two runs. Times are ignored."""
     pairs: Mapping[str, tuple[Any, Any]] = {
         "status": (expected.status(), found.status()),
@@ -69,7 +69,7 @@ def differences(expected: RunFolder, found: RunFolder) -> list[str]:
         "evaluations": (_timeless(expected.evaluation()), _timeless(found.evaluation())),
         "adaptation": (expected.views(), found.views()),
         "validations": (_validations(expected), _validations(found)),
-        "commands": (_told(expected), _told(found)),
+        "commands": (_journal_events(expected), _journal_events(found)),
         "state": (_values(expected), _values(found)),
         "files": (_files(expected), _files(found)),
     }
@@ -81,12 +81,12 @@ def differences(expected: RunFolder, found: RunFolder) -> list[str]:
 
 
 def _train(
-    nursery: Nursery, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
+    server: ForkServer, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
 ) -> Counted | str:
-    nursery.start(runs, arguments, commands, kind, number)
-    ended = nursery.wait()
+    server.start(runs, arguments, commands, kind, number)
+    ended = server.wait()
     if not isinstance(ended, str):
-        assert nursery.code == 0, f"ended with {nursery.code}: {log_of(runs).read_text()[-3000:]}"
+        assert server.code == 0, f"ended with {server.code}: {log_path(runs).read_text()[-3000:]}"
     return ended
 
 
@@ -143,7 +143,7 @@ def _validations(run: RunFolder) -> list[Any]:
     return [(e.iteration, {**e.details, "best": None}) for e in run.validations()]
 
 
-def _told(run: RunFolder) -> list[Planned]:
+def _journal_events(run: RunFolder) -> list[Planned]:
     return [item.planned for item in merge_commands(run.changes(), run.journal()) if item.made]
 
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 from metatui.config.declarations import Scalar
 from metatui.config.toml import settings_toml
 from tests.survival.cases import CASES
-from tests.survival.nursery import Nursery
+from tests.survival.fork_server import ForkServer
 
 LONG: Mapping[str, Scalar] = {
     "training.iterations": 100_000_000, "training.early_stop": 0, "evaluation.every": 100, "checkpoint.every": 5.0,
 }  # fmt: skip
 
-FLAT = 0.05
+MAX_GROWTH = 0.05
 """Maximum growth of memory use after the warm-up, as a fraction of the memory use at the end of the warm-up."""
 
 WARM_UP = 1 / 3
@@ -38,10 +38,13 @@ class Samples:
     @property
     def grew(self) -> bool:
         """True if main memory use or GPU memory use grew by more than FLAT after the warm-up."""
-        return any(end > (1 + FLAT) * warm for warm, end in map(self.ends, filter(None, (self.process, self.device))))
+        return any(
+            end > (1 + MAX_GROWTH) * warm
+            for warm, end in map(self.start_and_end_medians, filter(None, (self.process, self.device)))
+        )
 
     @staticmethod
-    def ends(samples: list[int]) -> tuple[float, float]:
+    def start_and_end_medians(samples: list[int]) -> tuple[float, float]:
         """Return the median memory use after the warm-up and at the end, each over a sixth of the total time."""
         part = max(1, len(samples) // 6)
         start = int(len(samples) * WARM_UP)
@@ -62,24 +65,26 @@ def watch(*, minutes: float, only: str, device: str) -> int:
     print(
         f"{'algorithm':11}{'engine':10}{'task':10}{'warm':>10}{'end':>10}{'growth':>8}  meta-steps  device", flush=True
     )
-    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
+    with tempfile.TemporaryDirectory() as folder, ForkServer() as server:
         for i, case in enumerate(CASES):
             if only not in f"{case.algorithm}/{case.engine}" or case.algorithm == "scratch":
                 continue
             if device != "cpu" and case.engine == "compiled":
                 continue
-            long = replace(case, having={**case.having, **LONG, "compute.device": device}, plan=(), told={})
+            long = replace(case, overrides={**case.overrides, **LONG, "compute.device": device}, plan=(), commands={})
             runs = Path(folder) / str(i)
             preset = Path(folder) / f"{i}.toml"
             preset.write_text(settings_toml(long.settings, {}, whole=True))
-            pid = nursery.start(runs, ["run", str(preset)], {})
+            pid = server.start(runs, ["run", str(preset)], {})
             samples = _sampled(pid, seconds=60 * minutes, device=device)
             os.kill(pid, signal.SIGTERM)
-            counted = nursery.wait()
+            counted = server.wait()
             steps = 0 if isinstance(counted, str) else counted["step"] // 2
-            warm, end = Samples.ends(samples.process)
+            warm, end = Samples.start_and_end_medians(samples.process)
             grew += samples.grew
-            on_device = " to ".join(f"{size / 2**20:.0f} MiB" for size in Samples.ends(samples.device or [0]))
+            on_device = " to ".join(
+                f"{size / 2**20:.0f} MiB" for size in Samples.start_and_end_medians(samples.device or [0])
+            )
             print(
                 f"{case.algorithm:11}{case.engine:10}{long.settings.task.source:10}{warm / 2**20:6.1f} MiB"
                 f"{end / 2**20:6.1f} MiB{end / warm - 1:8.1%}{steps:12,}  {on_device}",

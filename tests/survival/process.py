@@ -1,8 +1,8 @@
-"""Run `metatui` in processes that can be killed at chosen moments: `python -m tests.survival.process`.
+"""Run `metatui` in processes that can be killed at chosen points: `python -m tests.survival.process`.
 
-Each process is forked from one that has imported all modules, which saves seconds. A moment is the beginning or end of
-a meta-step, or a step in writing a file. At the requested moment, a process reports the name of the moment and waits
-to be killed.
+Each process is forked from one that has imported all modules, which saves seconds. A kill point is the beginning or end
+of a meta-step, or a step in writing a file. At the requested kill point, a process reports the name of the point and
+waits to be killed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from metatui.runs.execution.session import Session
 Kind = Literal["step", "write"]
 
 _write = os.write
-"""The original function, which reports are written with, because they do not count as moments."""
+"""The original function, which reports are written with, because they do not count as kill points."""
 
 COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "evaluate": Evaluate, "change": Change}
 
 
 @dataclass
-class Moments:
-    """Counter of the moments that the process passes. At the requested moment, the process waits to be killed."""
+class KillPoints:
+    """Counter of the kill points that the process reaches. At the requested one, the process waits to be killed."""
 
     report: int
     """File descriptor to which reports are written."""
@@ -40,60 +40,60 @@ class Moments:
     number: int
     counted: dict[Kind, int] = field(default_factory=lambda: {"step": 0, "write": 0})
 
-    def pass_by(self, kind: Kind, where: str) -> None:
+    def reach(self, kind: Kind, where: str) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         self.counted[kind] += 1
         if self.counted[kind] == self.number and kind == self.kind:
-            self.say(at=where)
+            self.send(at=where)
             while True:
                 signal.pause()
 
-    def say(self, **what: Any) -> None:
+    def send(self, **what: Any) -> None:
         _write(self.report, json.dumps(what).encode() + b"\n")
 
 
-def count_writes(moments: Moments) -> None:
-    """Patch `os` to count moments when a file is half written, or about to be synced, renamed, truncated or removed."""
+def count_writes(kill_points: KillPoints) -> None:
+    """Patch `os` to count kill points: a file is half written, or about to be synced, renamed, truncated or removed."""
     pwrite = os.pwrite
 
     def half(handle: int, data: bytes | memoryview) -> int:
         rest = memoryview(data)
         done = _write(handle, rest[: len(rest) // 2]) if len(rest) > 1 else 0
-        moments.pass_by("write", "write")
+        kill_points.reach("write", "write")
         return done + _write(handle, rest[done:])
 
     def half_at(handle: int, data: bytes | memoryview, at: int) -> int:
         rest = memoryview(data)
         done = pwrite(handle, rest[: len(rest) // 2], at) if len(rest) > 1 else 0
-        moments.pass_by("write", "pwrite")
+        kill_points.reach("write", "pwrite")
         return done + pwrite(handle, rest[done:], at + done)
 
     vars(os).update(write=half, pwrite=half_at)
     for name in ("fsync", "replace", "ftruncate", "unlink"):
-        vars(os)[name] = _noticed(moments, name, vars(os)[name])
+        vars(os)[name] = _noticed(kill_points, name, vars(os)[name])
 
 
-def _noticed(moments: Moments, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _noticed(kill_points: KillPoints, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        moments.pass_by("write", name)
+        kill_points.reach("write", name)
         return function(*args, **kwargs)
 
     return wrapped
 
 
-def count_steps(moments: Moments) -> None:
+def count_steps(kill_points: KillPoints) -> None:
     step = MetaSteps._make_step
 
     def both_ends(self: MetaSteps) -> None:
-        moments.pass_by("step", "start of a meta-step")
+        kill_points.reach("step", "start of a meta-step")
         step(self)
-        moments.pass_by("step", "end of a meta-step")
+        kill_points.reach("step", "end of a meta-step")
 
     MetaSteps._make_step = both_ends  # type: ignore[method-assign]
 
 
-def tell(commands: Mapping[int, list[Command]]) -> None:
+def submit_during_training(commands: Mapping[int, list[Command]]) -> None:
     """Patch `Session` to submit each of `commands` after the meta-step that is its key, as a viewer would."""
     train = Session.__iter__
     left = dict(commands)
@@ -123,16 +123,18 @@ def train(request: Mapping[str, Any], report: int, log: int) -> int:
     os.setsid()
     for stream in (0, 1, 2):
         os.dup2(log, stream)
-    moments = Moments(report, request["kind"], request["number"])
-    count_steps(moments)
-    count_writes(moments)
-    tell({int(after): [command_of(item) for item in items] for after, items in request["tell"].items()})
+    kill_points = KillPoints(report, request["kind"], request["number"])
+    count_steps(kill_points)
+    count_writes(kill_points)
+    submit_during_training(
+        {int(after): [command_of(item) for item in items] for after, items in request["tell"].items()}
+    )
     code = main(request["arguments"])
-    moments.say(counted=moments.counted)
+    kill_points.send(counted=kill_points.counted)
     return code
 
 
-def nurse() -> None:
+def serve_forks() -> None:
     """Run `metatui` in a forked process for each request. Each line of standard input is a request in JSON.
 
     Write the process ID, the reports of the process and its exit code to standard output, as lines of JSON.
@@ -159,4 +161,4 @@ def nurse() -> None:
 
 
 if __name__ == "__main__":
-    nurse()
+    serve_forks()

@@ -37,8 +37,8 @@ TINY = change(
     },
 )  # fmt: skip
 
-SAMPLE = 1 if os.environ.get("METATUI_ALL_FAULTS") else 13
-"""Only every `SAMPLE`th call that changes a file is tested, with a different first call for each kind of fault. With
+STRIDE = 1 if os.environ.get("METATUI_ALL_FAULTS") else 13
+"""Only every `STRIDE`th call that changes a file is tested, with a different first call for each kind of fault. With
 METATUI_ALL_FAULTS=1, all calls are tested, which takes several minutes."""
 
 CRASHED = 86
@@ -63,7 +63,7 @@ class Disk:
     _full: bool = False
 
     @contextmanager
-    def mounted(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def patched(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         real = {
             name: getattr(os, name) for name in (*WRITES, "open", "fsync", "replace", "ftruncate", "mkdir", "unlink")
         }
@@ -136,7 +136,7 @@ class Outcome:
         assert (run.status(), problems) == ("finished", [])
         assert state is not None
         assert test is not None
-        return cls(measured(run), state.tensors, test.loss.mean)
+        return cls(metrics_of(run), state.tensors, test.loss.mean)
 
     def is_exactly(self, other: Outcome) -> bool:
         return (
@@ -146,7 +146,7 @@ class Outcome:
         )
 
 
-def measured(run: RunFolder) -> list[tuple[int, float, float]]:
+def metrics_of(run: RunFolder) -> list[tuple[int, float, float]]:
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
@@ -223,18 +223,18 @@ def test_single_failed_write_does_not_change_results(
         return root
 
     counting = Disk(fresh("counting"))
-    with counting.mounted(monkeypatch):
+    with counting.patched(monkeypatch):
         train(opened(counting.root))
     assert len(counting.calls) > 30
-    first = (3 * KINDS.index(kind) + (opened is continue_run)) % SAMPLE
-    for number in range(first, len(counting.calls), SAMPLE):
+    first = (3 * KINDS.index(kind) + (opened is continue_run)) % STRIDE
+    for number in range(first, len(counting.calls), STRIDE):
         disk = Disk(fresh(f"{number}"), number, kind)
         what = f"{kind} at {number}, {counting.calls[number]}"
         if kind == "crash":
-            with disk.mounted(monkeypatch):
+            with disk.patched(monkeypatch):
                 assert in_a_child(lambda disk=disk: train(opened(disk.root))) == CRASHED, what  # type: ignore[misc]
         else:
-            with disk.mounted(monkeypatch):
+            with disk.patched(monkeypatch):
                 disturbed(disk, opened, what)
         check(disk.root, undisturbed, what)
         shutil.rmtree(disk.root)
@@ -258,7 +258,7 @@ def check(root: Path, undisturbed: Outcome, what: str) -> None:
     runs = RunStore(root).runs()
     for run in runs:
         assert not run.is_live(), what
-        found = measured(run)
+        found = metrics_of(run)
         assert found == undisturbed.metrics[: len(found)], what
         run.evaluation()
         run.views()

@@ -12,38 +12,38 @@ import pytest
 from metatui.runs.storage.jsonl import AppendOnlyFile
 from metatui.utils.files import write_atomically
 from tests.survival.cases import CASES, Case
+from tests.survival.fork_server import ForkServer
 from tests.survival.killing import survive
 from tests.survival.memory import Samples
-from tests.survival.nursery import Nursery
-from tests.survival.process import Kind, Moments, count_writes
+from tests.survival.process import KillPoints, Kind, count_writes
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        with Nursery() as nursery:
-            yield nursery
+        with ForkServer() as server:
+            yield server
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=lambda case: f"{case.algorithm}-{case.engine}")
-def test_killed_run_has_the_results_of_an_uninterrupted_one(case: Case, tmp_path: Path, nursery: Nursery) -> None:
-    short = replace(case, having={**case.having, "training.iterations": 40})
-    chain = survive(short, tmp_path / "runs", nursery, kills=2, seed=5)
+def test_killed_run_has_the_results_of_an_uninterrupted_one(case: Case, tmp_path: Path, server: ForkServer) -> None:
+    short = replace(case, overrides={**case.overrides, "training.iterations": 40})
+    chain = survive(short, tmp_path / "runs", server, kills=2, seed=5)
     assert chain.kills
     assert chain.differences == []
 
 
-def test_files_are_half_written_at_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_half_written_at_kill_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[tuple[str, list[bytes]]] = []
 
-    def pass_by(self: Moments, kind: Kind, where: str) -> None:
+    def reach(self: KillPoints, kind: Kind, where: str) -> None:
         passed.append((where, [path.read_bytes() for path in tmp_path.iterdir()]))
 
     for name in ("write", "pwrite", "fsync", "replace", "ftruncate", "unlink"):  # to restore them after the test
         monkeypatch.setattr(os, name, getattr(os, name))
-    monkeypatch.setattr(Moments, "pass_by", pass_by)
-    count_writes(Moments(-1, None, 0))
+    monkeypatch.setattr(KillPoints, "reach", reach)
+    count_writes(KillPoints(-1, None, 0))
     write_atomically(tmp_path / "file", b"whole content")
     assert passed == [
         ("write", [b"whole "]), ("fsync", [b"whole content"]), ("replace", [b"whole content"]),

@@ -15,7 +15,7 @@ from metatui.runs.storage.store import RunStore
 from tests.metrics import read_all
 from tests.terminal.program import Program
 from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
-from tests.terminal.watching import PATIENCE
+from tests.terminal.terminal import PATIENCE
 
 SMALL, LARGE = (80, 24), (160, 48)
 
@@ -25,7 +25,7 @@ def runs(folder: Path) -> list[RunFolder]:
     return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
 
 
-def happened(run: RunFolder, event: str) -> list[int]:
+def iterations_of(run: RunFolder, event: str) -> list[int]:
     """Return the meta-step of each journal entry for `event`."""
     return [entry.iteration for entry in run.journal() if entry.event == event]
 
@@ -49,10 +49,10 @@ def assert_nothing_lost(run: RunFolder) -> None:
     reached = run.journal()[-1].iteration
     assert reached > 0
     assert [progress.iteration for progress in read_all(run.metrics())] == list(range(1, reached + 1))
-    assert saved_at(run.checkpoints_path / "last.safetensors") == reached
+    assert checkpoint_iteration(run.checkpoints_path / "last.safetensors") == reached
 
 
-def saved_at(checkpoint: Path) -> int:
+def checkpoint_iteration(checkpoint: Path) -> int:
     """Return the meta-step at which a checkpoint was saved, without importing PyTorch."""
     data = checkpoint.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
@@ -60,7 +60,7 @@ def saved_at(checkpoint: Path) -> int:
     return int(values["iteration"])
 
 
-def trainer(run: RunFolder) -> int:
+def trainer_pid(run: RunFolder) -> int:
     """Return the id of the process that is training a live run."""
     assert run.is_live()
     return int(json.loads(run.lock_path.read_bytes())["pid"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from metatui.runs.storage.store import RunStore
-from tests.terminal.checks import SMALL, trainer
+from tests.terminal.checks import SMALL, trainer_pid
 from tests.terminal.program import Program
 
 PLAIN = ("--set", "compute.device=cpu", "--set", "compute.engine=batched")
@@ -42,7 +42,7 @@ def kill_runs(runs_dir: Path) -> None:
     """Kill the processes that are training runs in `runs_dir`."""
     for run in RunStore(runs_dir).runs():
         with suppress(AssertionError, ProcessLookupError):
-            os.kill(trainer(run), signal.SIGKILL)
+            os.kill(trainer_pid(run), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def runs_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, runs_dir: Path) -> dict[str, str]:
+def home_environment(tmp_path: Path, runs_dir: Path) -> dict[str, str]:
     return home_variables(tmp_path)
 
 
 @pytest.fixture
-def open_program(disk: dict[str, str]) -> Open:
-    return opener(disk)
+def open_program(home_environment: dict[str, str]) -> Open:
+    return opener(home_environment)

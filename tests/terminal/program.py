@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from tests.terminal.screen import Emulator
-from tests.terminal.watching import PATIENCE, Terminal
+from tests.terminal.terminal import PATIENCE, Terminal
 
 # The session needs a controlling terminal to receive hang-ups and size changes. A launcher sets it, because it is not
 # safe to run code between fork and exec in a process with threads.
@@ -86,7 +86,7 @@ class Program(Terminal):
         return self.emulator.rows
 
     @property
-    def said(self) -> str:
+    def joined_text(self) -> str:
         """Text of the screen as a single line, so that tests can find words that are split between two rows."""
         return "".join(self.rows)
 
@@ -137,7 +137,7 @@ class Program(Terminal):
             os.close(self._terminal)
             self._terminal = -1
 
-    def ended(self) -> int:
+    def wait(self) -> int:
         """Wait until the program ends. Return its exit code, or the negated signal number if a signal killed it."""
         if self._terminal >= 0:
             self.until(lambda: not self.look(), "the end")

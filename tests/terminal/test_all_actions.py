@@ -1,4 +1,4 @@
-"""Tests that, together with the journey of a new user, perform every action by its key in a pseudo-terminal."""
+"""Tests that, together with the first session, perform every action by its key in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metatui.tui.keyboard.actions import BY_ID
 from tests.readme import ROOT
 from tests.terminal.checks import assert_nothing_lost, assert_usable, processes_of, wait_for
 from tests.terminal.conftest import Open
-from tests.terminal.journey import journey
+from tests.terminal.dry_run import DryRunProgram
+from tests.terminal.first_session import first_session
 from tests.terminal.program import Program
-from tests.terminal.rehearsal import Rehearsal
 from tests.terminal.screen import ALTERNATE_SCREEN
-from tests.terminal.watching import Terminal
+from tests.terminal.terminal import Terminal
 from tests.tui.drawing import episode, several_shots
 from tests.tui.fakes import saved_run
 
@@ -224,13 +224,13 @@ LISTS = (study_runs, tidy_up)
 
 
 def test_every_action_is_performed() -> None:
-    """Check that the steps in this module and the journey of a new user together perform every action."""
-    rehearsal = Rehearsal()
-    for _ in journey(rehearsal, iterations=1, watched=1, marked=range(2)):
+    """Check that the steps in this module and the first session together perform every action."""
+    dry_run = DryRunProgram()
+    for _ in first_session(dry_run, iterations=1, watched=1, marked=range(2)):
         pass
     for steps in (*WORK_TAB, *LISTS, train):
-        steps(rehearsal)
-    assert rehearsal.performed == set(BY_ID)
+        steps(dry_run)
+    assert dry_run.performed == set(BY_ID)
 
 
 @needs_proc
@@ -280,5 +280,5 @@ def test_training(open_program: Open, runs_dir: Path) -> None:
 
 def quit_app(program: Program) -> None:
     program.press("f10")
-    assert program.ended() == 0
+    assert program.wait() == 0
     assert_usable(program)

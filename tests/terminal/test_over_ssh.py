@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import metatui as package
-from tests.terminal.checks import assert_nothing_lost, happened, processes_of, runs, trainer, wait_for
+from tests.terminal.checks import assert_nothing_lost, iterations_of, processes_of, runs, trainer_pid, wait_for
 from tests.terminal.program import METATUI, Program, environment
-from tests.terminal.watching import PATIENCE
+from tests.terminal.terminal import PATIENCE
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
+def ssh_command(tmp_path: Path, home_environment: dict[str, str]) -> Iterator[Sequence[str]]:
     """Start an SSH server on this machine, and yield an `ssh` command to which a test appends the remote command."""
     assert SSHD
     here = tmp_path / "ssh"
@@ -51,7 +51,7 @@ def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
     ]  # fmt: skip
     try:
         deadline = time.monotonic() + PATIENCE
-        while subprocess.run([*command, "true"], env=environment() | disk, capture_output=True).returncode:
+        while subprocess.run([*command, "true"], env=environment() | home_environment, capture_output=True).returncode:
             if server.poll() is not None:
                 pytest.skip(f"sshd does not run here: {(here / 'log').read_text().strip()}")
             assert time.monotonic() < deadline, (here / "log").read_text()
@@ -62,25 +62,27 @@ def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
         server.wait(PATIENCE)
 
 
-def test_run_continues_after_a_lost_connection(login: Sequence[str], disk: dict[str, str], runs_dir: Path) -> None:
+def test_run_continues_after_a_lost_connection(
+    ssh_command: Sequence[str], home_environment: dict[str, str], runs_dir: Path
+) -> None:
     def metatui(*arguments: str) -> Sequence[str]:
-        there = environment() | disk | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}
+        there = environment() | home_environment | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}
         setting = [f"{name}={value}" for name, value in there.items()]
-        return [*login, "env", *setting, *METATUI, *arguments]
+        return [*ssh_command, "env", *setting, *METATUI, *arguments]
 
     settings = {"training.iterations": 4000, "compute.device": "cpu", "compute.engine": "batched"}
     options = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
-    with Program(command=metatui("--preset", "quick", *options, "--start"), env=disk) as program:
+    with Program(command=metatui("--preset", "quick", *options, "--start"), env=home_environment) as program:
         program.see("Running")
         program.see_progress()
         (run,) = runs(runs_dir)
         program.process.kill()  # as if the client's machine crashed
-        assert program.ended() == -signal.SIGKILL
-    wait_for(lambda: processes_of(runs_dir) <= {trainer(run)})
-    with Program(command=metatui("attach", run.id), env=disk) as program:
+        assert program.wait() == -signal.SIGKILL
+    wait_for(lambda: processes_of(runs_dir) <= {trainer_pid(run)})
+    with Program(command=metatui("attach", run.id), env=home_environment) as program:
         program.see("Running", run.id)
         program.see_progress()
         program.see("Finished")
-    assert happened(run, "finished") == [4000]
+    assert iterations_of(run, "finished") == [4000]
     assert_nothing_lost(run)
     wait_for(lambda: not processes_of(runs_dir))

@@ -14,9 +14,9 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.terminal.cursor_query import QUESTION
-from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usable, happened, runs
+from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usable, iterations_of, runs
 from tests.terminal.conftest import ENDLESS, Open
-from tests.terminal.journey import INNER_LR, PRESET, journey
+from tests.terminal.first_session import INNER_LR, PRESET, first_session
 from tests.terminal.program import Program
 from tests.terminal.screen import ALTERNATE_SCREEN
 
@@ -24,13 +24,13 @@ from tests.terminal.screen import ALTERNATE_SCREEN
 def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
     """Check a session that starts, changes, pauses, validates and stops a run, and repeats it from a saved preset."""
     with open_program(size=SMALL) as program:
-        for step in journey(program, iterations=100_000, watched=110, marked=range(2)):
+        for step in first_session(program, iterations=100_000, watched=110, marked=range(2)):
             assert program.line_settings()[3] & termios.ECHO == 0, step
             if step == "02-form":
                 assert not runs_dir.exists()
             if step == "07-evaluated":
                 program.until(lambda: requested_validations(runs(runs_dir)[0]), "the evaluation in the journal")
-        assert program.ended() == 0
+        assert program.wait() == 0
         assert_usable(program)
 
     first, second = runs(runs_dir)
@@ -42,7 +42,7 @@ def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> 
     assert (tweak.details["path"], tweak.details["old"], tweak.details["new"]) == (
         "algorithm.inner_lr", 0.01, float(INNER_LR),
     )  # fmt: skip
-    (paused,), (resumed,), (stopped,) = (happened(first, event) for event in ("paused", "resumed", "stopped"))
+    (paused,), (resumed,), (stopped,) = (iterations_of(first, event) for event in ("paused", "resumed", "stopped"))
     assert tweak.iteration <= paused == resumed <= requested_validations(first)[0] <= stopped
     assert first.status() == second.status() == "stopped"
 
@@ -65,10 +65,10 @@ def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
         program.see_gone("Continue in the background")
         program.see_progress()
         os.kill(program.process.pid, signal.SIGTERM)
-        assert program.ended() == 128 + signal.SIGTERM
+        assert program.wait() == 128 + signal.SIGTERM
         assert_usable(program)
         (run,) = runs(runs_dir)
-        assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.joined_text
         assert program.emulator.plain_bytes.isascii()
         assert run.status() == "running"
 
@@ -82,15 +82,15 @@ def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]
     with open_program(**variables) as program:
         look_around(program)
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
         assert_usable(program)
         assert program.emulator.plain_bytes.isascii()
 
 
 def test_a_terminal_that_cannot_move_the_cursor_is_refused(open_program: Open) -> None:
     with open_program(TERM="dumb") as program:
-        assert program.ended() == 2
-        assert "this terminal (TERM=dumb) cannot move the cursor" in program.said
+        assert program.wait() == 2
+        assert "this terminal (TERM=dumb) cannot move the cursor" in program.joined_text
         assert b"\x1b[?1049h" not in program.emulator.sent, "the alternate screen"
 
 
@@ -100,7 +100,7 @@ def test_keys_typed_before_the_app_starts(open_program: Open) -> None:
         program.see("omniglot")  # enter opens the list of tasks
         program.press("escape")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_keys_typed_before_the_terminal_replies(open_program: Open) -> None:
@@ -112,7 +112,7 @@ def test_keys_typed_before_the_terminal_replies(open_program: Open) -> None:
         program.send(b"\x1b[1;1R")
         program.see("No runs yet")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> None:
@@ -125,14 +125,14 @@ def test_the_screen_is_drawn_again_after_a_suspension(open_program: Open) -> Non
         program.until(lambda: program.emulator.modes[ALTERNATE_SCREEN], "the app's screen, which is blank at first")
         program.until(lambda: program.rows == rows, "the same screen")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_no_color(open_program: Open) -> None:
     with open_program(NO_COLOR="1") as program:
         look_around(program)
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
         colours = program.emulator.colours
         assert colours
         assert all(red == green == blue for red, green, blue in colours)
@@ -164,5 +164,5 @@ def look_around(program: Program) -> None:
 def requested_validations(run: RunFolder) -> list[int]:
     """Return the meta-steps of the validations that the user requested."""
     every = run.settings().evaluation.every
-    steps = Counter(happened(run, "evaluated"))
+    steps = Counter(iterations_of(run, "evaluated"))
     return sorted((steps - Counter({step: 1 for step in steps if step % every == 0})).elements())

@@ -27,16 +27,16 @@ from tests.terminal.checks import (
     assert_usable,
     bytes_written,
     cpu_seconds,
-    happened,
+    iterations_of,
     processes_of,
     runs,
-    trainer,
+    trainer_pid,
     wait_for,
 )
 from tests.terminal.conftest import ENDLESS, PLAIN, Open, home_variables, kill_runs, opener
 from tests.terminal.program import Program, environment
 from tests.terminal.screen import ALTERNATE_SCREEN
-from tests.terminal.watching import PATIENCE
+from tests.terminal.terminal import PATIENCE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
@@ -49,7 +49,7 @@ FINISHED = ROOT / "tests" / "fixtures" / "runs_08307bf" / "finished"
 
 
 @dataclass(frozen=True)
-class LiveRun:
+class SharedRun:
     """A live run that several tests share, because starting it takes longer than each of the tests."""
 
     run: RunFolder
@@ -60,12 +60,12 @@ class LiveRun:
 
     def assert_alone(self) -> None:
         """Check that only the process that trains the run is left, and that the run makes progress."""
-        wait_for(lambda: processes_of(self.run.path.parent) == {trainer(self.run)})
-        trains_on(self.run)
+        wait_for(lambda: processes_of(self.run.path.parent) == {trainer_pid(self.run)})
+        wait_for_progress(self.run)
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRun]:
     """Start a run in the app, quit the app, and yield the run, which continues in the background."""
     home = tmp_path_factory.mktemp("home")
     open_program = opener(home_variables(home))
@@ -79,10 +79,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
             program.press("f10")
             program.see("Continue in the background", "Stop, save and quit", "Cancel")
             program.press("enter")
-            assert program.ended() == 0
+            assert program.wait() == 0
             assert_usable(program)
-            assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
-        yield LiveRun(run, open_program)
+            assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.joined_text
+        yield SharedRun(run, open_program)
     finally:
         kill_runs(home / "runs")
 
@@ -92,7 +92,7 @@ def only_run(runs_dir: Path) -> RunFolder:
     return run
 
 
-def trains_on(run: RunFolder) -> None:
+def wait_for_progress(run: RunFolder) -> None:
     """Wait until the run has recorded another meta-step."""
     steps = run.metrics()
     while steps.read_new():
@@ -100,20 +100,20 @@ def trains_on(run: RunFolder) -> None:
     wait_for(steps.read_new)
 
 
-def test_quit_keeps_the_run(live: LiveRun) -> None:
+def test_quit_keeps_the_run(live: SharedRun) -> None:
     live.assert_alone()
 
 
-def test_terminal_is_restored_after_sigkill(live: LiveRun) -> None:
+def test_terminal_is_restored_after_sigkill(live: SharedRun) -> None:
     with live.attach() as program:
         program.see("Running")
         assert program.emulator.modes[ALTERNATE_SCREEN]
         killed = program.app
         os.kill(killed, signal.SIGKILL)
-        assert program.ended() == 128 + signal.SIGKILL
+        assert program.wait() == 128 + signal.SIGKILL
         assert_usable(program)
-        assert "metatui was terminated by SIGKILL" in program.said
-        assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.said
+        assert "metatui was terminated by SIGKILL" in program.joined_text
+        assert f"Run {live.run.id} continues in the background: metatui attach {live.run.id}" in program.joined_text
         log = (live.run.path.parents[1] / "state" / "metatui" / "log" / "metatui.log").read_text()
         line = f"the app, process {killed}, was terminated by SIGKILL, for example because memory ran out\n"
         assert log.endswith(line)
@@ -126,9 +126,9 @@ def test_terminal_is_restored_without_a_run(open_program: Open, tmp_path: Path, 
         program.see("Settings", "F5 Start")
         assert_small_parent(program)
         os.kill(program.app, number)
-        assert program.ended() == 128 + number
+        assert program.wait() == 128 + number
         assert_usable(program)
-        assert f"metatui was terminated by {name}" in program.said
+        assert f"metatui was terminated by {name}" in program.joined_text
     if number == signal.SIGABRT:
         log = (tmp_path / "state" / "metatui" / "log" / "metatui.log").read_text()
         assert "Fatal Python error: Aborted" in log
@@ -143,26 +143,26 @@ def test_paused_run_waits_after_a_hang_up_and_finishes(open_program: Open, runs_
         program.press("f6")
         program.see("Paused", "Continue")
         program.hang_up()
-        assert program.ended() == 128 + signal.SIGHUP
-    assert processes_of(runs_dir) == {trainer(run)}
-    before = cpu_seconds(trainer(run))
+        assert program.wait() == 128 + signal.SIGHUP
+    assert processes_of(runs_dir) == {trainer_pid(run)}
+    before = cpu_seconds(trainer_pid(run))
     time.sleep(2.0)
-    assert cpu_seconds(trainer(run)) - before < 1.0  # a busy loop would use two seconds
-    last = happened(run, "paused")[-1] + 50
+    assert cpu_seconds(trainer_pid(run)) - before < 1.0  # a busy loop would use two seconds
+    last = iterations_of(run, "paused")[-1] + 50
     with closing(client.LiveRun.attach(run)) as viewer:
         viewer.submit(Change("training.iterations", last))
-        wait_for(lambda: happened(run, "tweaked"))
+        wait_for(lambda: iterations_of(run, "tweaked"))
     with open_program("attach") as program:
         program.see("Paused", "Continue", run.id)
         program.press("f6")
         program.see("Finished")
     wait_for(lambda: not processes_of(runs_dir))
     assert run.status() == "finished"
-    assert happened(run, "finished") == [last]
+    assert iterations_of(run, "finished") == [last]
     assert_nothing_lost(run)
 
 
-def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
+def test_closed_terminal_without_a_signal(live: SharedRun) -> None:
     """Check that the app ends if its input is closed without a signal, as under sudo or in a container."""
     with live.attach() as program:
         program.see("Running")
@@ -174,7 +174,7 @@ def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
     live.assert_alone()
 
 
-def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
+def test_frozen_terminal_does_not_slow_the_run(live: SharedRun) -> None:
     """Check that a terminal that stops reading, such as that of a suspended SSH client, does not slow the run."""
     with live.attach(size=(120, 40)) as program:
         program.see("Running")
@@ -194,7 +194,7 @@ def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
     live.assert_alone()
 
 
-def test_suspend_resume_and_resize(live: LiveRun) -> None:
+def test_suspend_resume_and_resize(live: SharedRun) -> None:
     """Check that the app can be suspended, resumed and resized, and that the run keeps training."""
     with live.attach() as program:
         program.see("Running")
@@ -202,7 +202,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
         program.press("ctrl+z")
         program.until(lambda: program.stopped, "stopped as a job")
         assert_usable(program)
-        trains_on(live.run)
+        wait_for_progress(live.run)
         program.resume()
         program.until(lambda: program.emulator.modes[ALTERNATE_SCREEN], "the app's screen")
         program.see("Running", "F6 Pause", "Settings  Run  Adaptation")
@@ -211,7 +211,7 @@ def test_suspend_resume_and_resize(live: LiveRun) -> None:
         program.until(lambda: "╭─ Curves" in program.text, "the curves beside the run")
         redraw_at_every_size(program)
         program.hang_up()
-        assert program.ended() == 128 + signal.SIGHUP
+        assert program.wait() == 128 + signal.SIGHUP
     live.assert_alone()
 
 
@@ -230,7 +230,7 @@ def redraw_at_every_size(program: Program) -> None:
         program.see_progress()
 
 
-def test_two_apps_follow_one_run(live: LiveRun) -> None:
+def test_two_apps_follow_one_run(live: SharedRun) -> None:
     with live.attach() as first, live.open_program("attach", live.run.id[:8], size=(120, 40)) as second:
         first.see("Running")
         second.see("Running")
@@ -243,23 +243,25 @@ def test_two_apps_follow_one_run(live: LiveRun) -> None:
         first.see_progress()
 
 
-def test_killed_run_is_interrupted_everywhere(live: LiveRun) -> None:
+def test_killed_run_is_interrupted_everywhere(live: SharedRun) -> None:
     with live.attach() as program:
         program.see("Running")
         with live.open_program(size=(120, 40)) as other:
             other.see(f"{live.run.id} is training in the background", "follow it.")
             other.press("2")
             other.see("● Running")
-            os.kill(trainer(live.run), signal.SIGKILL)
+            os.kill(trainer_pid(live.run), signal.SIGKILL)
             program.until(lambda: "Interrupted" in program.rows[0], "the end of the run")
             other.see_gone("● Running")
             other.see("Interrupted")
 
 
-def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_dir: Path) -> None:
+def test_attach_needs_a_live_run(home_environment: dict[str, str], open_program: Open, runs_dir: Path) -> None:
     def attach(*arguments: str) -> str:
         command = [sys.executable, "-m", "metatui", "attach", *arguments]
-        done = subprocess.run(command, env=environment() | disk, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            command, env=environment() | home_environment, capture_output=True, text=True, timeout=PATIENCE
+        )
         assert done.returncode == 2
         assert done.stdout == ""
         return done.stderr
@@ -271,8 +273,8 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
     assert attach("--runs-dir", str(file)) == f"metatui: '{file}' is a file, but must be a folder\n"
     assert attach(run.id) == f"metatui: run '{run.id}' is not training: it is finished\n"
     with open_program("attach", run.id) as program:  # in a terminal, where the app is a child process
-        assert program.ended() == 2
-        assert "is not training: it is finished" in program.said
+        assert program.wait() == 2
+        assert "is not training: it is finished" in program.joined_text
         assert program.line_settings() == program.line_before
 
 

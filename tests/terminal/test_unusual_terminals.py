@@ -26,7 +26,7 @@ def test_invalid_input_is_ignored(open_program: Open) -> None:
         program.see("Help", "escape closes")
         program.press("escape")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_replies_about_sixels_are_not_typed(open_program: Open) -> None:
@@ -45,7 +45,7 @@ def test_replies_about_sixels_are_not_typed(open_program: Open) -> None:
         program.see("preset quick", "Shots (K)             10")
         assert "changed" not in program.text
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_size_in_the_environment_is_ignored(open_program: Open) -> None:
@@ -54,7 +54,7 @@ def test_size_in_the_environment_is_ignored(open_program: Open) -> None:
         program.resize(80, 24)
         program.until(lambda: "Quit" in program.keys, "the smaller size")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_unwritable_log_is_reported_once(open_program: Open, tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_unwritable_log_is_reported_once(open_program: Open, tmp_path: Path) -> 
     with open_program(XDG_STATE_HOME=str(blocked)) as program:
         program.see("There is no log", "F5 Start")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
         before, _, rest = program.emulator.sent.partition(ENTER)
         after = rest.rpartition(LEAVE)[2]
         assert b"There is no log" not in before + after
 
 
-def test_unknown_color_system_is_bad_input(disk: dict[str, str]) -> None:
-    with Program(env=disk | {"TEXTUAL_COLOR_SYSTEM": "bogus"}) as program:
-        assert program.ended() == 2
-        assert "TEXTUAL_COLOR_SYSTEM is 'bogus', but must be one of auto, standard, 256" in program.said
+def test_unknown_color_system_is_bad_input(home_environment: dict[str, str]) -> None:
+    with Program(env=home_environment | {"TEXTUAL_COLOR_SYSTEM": "bogus"}) as program:
+        assert program.wait() == 2
+        assert "TEXTUAL_COLOR_SYSTEM is 'bogus', but must be one of auto, standard, 256" in program.joined_text

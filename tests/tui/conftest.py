@@ -86,7 +86,7 @@ def sessions(runs_dir: Path) -> FakeSessions:
 def make(sessions: FakeSessions, runs_dir: Path) -> Callable[..., MetatuiApp]:
     """Return a function that creates an app with the given or the default settings."""
 
-    def made(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
+    def create(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
         return make_app(settings=settings or Settings(), runs_dir=runs_dir, ascii=ascii, theme=theme, sessions=sessions)
 
-    return made
+    return create

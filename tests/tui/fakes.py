@@ -65,7 +65,7 @@ class FakeSession:
         self.iteration = 0
         self._events: Queue[Event | None] = Queue()
         if not run.is_run():  # otherwise the event is in the journal
-            self._events.put(started(settings))
+            self._events.put(started_event(settings))
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self._events.get()) is not None:
@@ -103,13 +103,13 @@ class FakeSession:
         self.emit(*events)
         self._events.put(None)
 
-    async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+    async def wait_until_shown(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         """Wait until the app has received and shown all events that were sent."""
         await asyncio.to_thread(self._events.join)
         app.run_controller.update()
         await pilot.pause()
 
-    async def over(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+    async def wait_until_ended(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         """Wait until the app has processed the end of the run."""
         assert app.run_controller.client.receiver is not None
         await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
@@ -118,7 +118,7 @@ class FakeSession:
         await pilot.pause()
 
 
-class FakeStart:
+class FakeStartingRun:
     """A fake run that starts: it begins to train at once, or it measures engines until it is stopped."""
 
     def __init__(self, session: FakeSession | None = None) -> None:
@@ -159,10 +159,10 @@ class FakeSessions(Sessions):
         and waits for `may_train`. With an empty sequence, it reports nothing. With None, it does not wait either.
         """
         self.packed, self.may_train = threading.Event(), threading.Event()
-        self.starting: FakeStart | None = None
+        self.starting: FakeStartingRun | None = None
         """Run that `start` returns. If it is None, `start` returns a run that begins to train at once."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeStart:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeStartingRun:
         self.started.append((settings, preset))
         self.changes = tuple(changes)
         if self.error:
@@ -175,13 +175,13 @@ class FakeSessions(Sessions):
             self.packed.set()
             self.may_train.wait()
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))
-        return FakeStart(self.session)
+        return FakeStartingRun(self.session)
 
-    def resume(self, run_id: str) -> FakeStart:
+    def resume(self, run_id: str) -> FakeStartingRun:
         self.resumed.append(run_id)
         self.session = FakeSession(Settings(), RunFolder(self.root / run_id))
-        self.session.emit(started(Settings()))
-        return FakeStart(self.session)
+        self.session.emit(started_event(Settings()))
+        return FakeStartingRun(self.session)
 
     def attach(self, run: RunFolder) -> Attached:
         self.attached.append(run.id)
@@ -204,7 +204,7 @@ class FakeSessions(Sessions):
         self.closed = True
 
 
-def started(settings: Settings, iteration: int = 0) -> Started:
+def started_event(settings: Settings, iteration: int = 0) -> Started:
     return Started(settings, "cpu", "a fake CPU", "batched", "all tasks at once", 1761, iteration)
 
 

@@ -29,19 +29,19 @@ grid = { algorithm.name = ["maml", "reptile", "scratch"] }
 """
 
 
-def written(text: str = TEXT, name: str = "mine") -> Suite:
+def write_suite(text: str = TEXT, name: str = "mine") -> Suite:
     user_dir().mkdir(parents=True, exist_ok=True)
     path = user_dir() / f"{name}.toml"
     path.write_text(text)
     return read(path)
 
 
-def made(store: RunStore, finished: int = 4, stopped: int = 1) -> tuple[Suite, list[RunFolder]]:
+def make_suite(store: RunStore, finished: int = 4, stopped: int = 1) -> tuple[Suite, list[RunFolder]]:
     """Create a suite and some of its runs, and return both.
 
     The first `finished` runs are finished. The next `stopped` runs were stopped after a third of their meta-steps.
     """
-    suite = written()
+    suite = write_suite()
     runs = []
     with SuiteManifest(suite, store) as ledger:
         for number, planned in enumerate(suite.runs[: finished + stopped]):

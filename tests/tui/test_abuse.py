@@ -35,8 +35,8 @@ async def test_run_is_followed_through_many_resizes(make: Make, sessions: FakeSe
             app.post_message(events.Resize.from_dimensions((width, height), None))
             session.emit(progress(number + 1))
             if number % 7 == 0:
-                await session.heard(app, pilot)
-        await session.heard(app, pilot)
+                await session.wait_until_shown(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 2 * len(SIZES)
         assert await still_answers(app, pilot)
@@ -48,7 +48,7 @@ async def test_screens_open_in_a_tiny_terminal(make: Make, sessions: FakeSession
         await pilot.press("f5")
         await pilot.pause()
         assert sessions.session is not None
-        await sessions.session.heard(app, pilot)
+        await sessions.session.wait_until_shown(app, pilot)
         for key in ("2", "3", "f1", "ctrl+p", "f4", "f2", "ctrl+g", "f12"):
             await pilot.resize_terminal(10, 3)
             await pilot.press(key)
@@ -109,7 +109,7 @@ async def test_huge_paste_outside_fields_is_ignored(make: Make, sessions: FakeSe
         await pilot.pause()
         assert sessions.session is not None
         app.post_message(events.Paste("x" * 5_000_000))
-        await sessions.session.heard(app, pilot)
+        await sessions.session.wait_until_shown(app, pilot)
         assert app.run_controller.client.phase is Phase.RUNNING
         assert not sessions.session.commands
         assert await still_answers(app, pilot)
@@ -126,7 +126,7 @@ async def test_crash_of_the_trainer_shows_its_log(make: Make, sessions: FakeSess
         early = "".join(f"line {number}\n" for number in range(LINES))
         session.run.crash_path.write_text(f"{early}Traceback\n  \x1b[2J[bold]\nZeroDivisionError: division by zero\n")
         session.end(Failed(3, "ZeroDivisionError: see crash.log"))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert isinstance(app.screen, FailureScreen)
         text = "\n".join(str(words.render()) for words in app.screen.query(StaticText))
         assert "crash.log" in text
@@ -148,7 +148,7 @@ def test_limited_terminals(env: dict[str, str]) -> None:
         program.see("Press / to search")
         program.press("escape")
         program.press("f10")
-        assert program.ended() == 0
+        assert program.wait() == 0
 
 
 def test_huge_paste_into_a_real_terminal() -> None:

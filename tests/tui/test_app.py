@@ -46,7 +46,7 @@ def current_tab(app: MetatuiApp) -> str:
     return app.tab
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -205,7 +205,7 @@ async def test_pane_sizes_and_folding_are_remembered(make: Make, sessions: FakeS
         assert shows_form(app)
         assert sessions.session is not None
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
     again = make()
     async with again.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -250,11 +250,11 @@ async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, 
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("r")
         while sessions.session is None:
             await pilot.pause()
-        await sessions.session.heard(app, pilot)
+        await sessions.session.wait_until_shown(app, pilot)
         assert sessions.resumed == ["maml-sinusoid-20260101-000000"]
         assert app.run_controller.client.phase is Phase.RUNNING
         assert app.run_controller.shown is not None
@@ -269,7 +269,7 @@ async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, 
         assert not chart.has_cursor
         assert "Hide cursor" not in app.query_one(KeyBar).render().plain
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
 
 async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: Path) -> None:
@@ -279,10 +279,10 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
     app = make()
     async with app.run_test(size=(200, 60)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         for _ in range(4):
             await pilot.press("space", "down")
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
         assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
         assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
@@ -355,7 +355,7 @@ async def test_ascii_option_draws_only_ascii(make: Make, runs_dir: Path) -> None
     async with app.run_test(size=SIZE) as pilot:
         for keys in (["2"], ["enter"], ["f3"], ["f1"], ["escape", "3"]):
             await pilot.press(*keys)
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
             drawn = "".join(strip.text for strip in app.screen._compositor.render_strips())
             assert drawn.isascii(), sorted({char for char in drawn if not char.isascii()})
 
@@ -364,7 +364,7 @@ async def test_mouse_on_tabs_and_key_bar(make: Make, sessions: FakeSessions) -> 
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.click("#top-bar", offset=(20, 0))
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert current_tab(app) == "runs"
         await pilot.click("#top-bar", offset=(12, 0))
         await pilot.pause()
@@ -379,7 +379,7 @@ async def test_mouse_on_tabs_and_key_bar(make: Make, sessions: FakeSessions) -> 
         await pilot.pause()
         assert app.work_tab.pane == "adaptation"
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
 
 async def test_live_run_that_is_not_followed_is_read_again(make: Make, runs_dir: Path) -> None:
@@ -387,9 +387,9 @@ async def test_live_run_that_is_not_followed_is_read_again(make: Make, runs_dir:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.run_controller.shown is not None
         app.run_controller.shown.status = "Running"
         metrics = MetricsWriter(run.metrics_path, after=30)
@@ -409,7 +409,7 @@ async def test_run_that_another_process_resumed_is_read_again(
         session = sessions.session
         assert session is not None
         session.end(Finished(20, "stopped", 2.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert app.top_bar.state[0] == "Stopped"
         saved_run(runs_dir, Settings(), name="elsewhere", steps=20).path.rename(session.run.path)
         await app.runs.read_again()
@@ -438,9 +438,9 @@ async def test_opened_run_is_visible_in_a_small_terminal(make: Make, runs_dir: P
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.work_tab.pane == "run"
         assert app.work_tab.query_one("#run").is_on_screen
 
@@ -450,9 +450,9 @@ async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("space")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("1")
         await pilot.pause()
         assert app.work_tab.pane == "adaptation"
@@ -474,7 +474,7 @@ async def test_run_of_the_work_tab_is_selected_until_the_cursor_moves(
 
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("down")
         assert selected() == names[0]
         await pilot.press("f5", "2")
@@ -482,23 +482,23 @@ async def test_run_of_the_work_tab_is_selected_until_the_cursor_moves(
             await pilot.pause()
         session = sessions.session
         saved_run(runs_dir, Settings(), name=session.run_id, test=False)
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         while selected() != session.run_id:
             await pilot.pause()
         await pilot.press("down")
         assert selected() == names[1]
         app.runs_tab.go_to(session.run_id)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert selected() == names[1], "the user has moved the cursor"
         await pilot.press("1", "f7")
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         await pilot.press("2", "r")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.resumed == [session.run_id]
         assert [note.message for note in app._notifications] == [f"Resuming {session.run_id}."]
         assert sessions.session is not session
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
 
 async def test_shown_run_that_was_stopped_is_resumed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
@@ -512,10 +512,10 @@ async def test_shown_run_that_was_stopped_is_resumed(make: Make, sessions: FakeS
         while sessions.session is None:
             await pilot.pause()
         session = sessions.session
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         saved_run(runs_dir, Settings(), name=session.run_id, test=False)
         await pilot.press("f7")
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert last_note() == "Stopped. F6 resumes it."
         assert "F6 Resume" in app.query_one(KeyBar).render().plain
         await pilot.press("f7")
@@ -523,11 +523,11 @@ async def test_shown_run_that_was_stopped_is_resumed(make: Make, sessions: FakeS
         await pilot.press("r")
         assert "F6 resumes the shown run" in last_note()
         await pilot.press("f6")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.resumed == [session.run_id]
         assert last_note() == f"Resuming {session.run_id}."
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
         assert "F6" not in app.query_one(KeyBar).render().plain, "the run has finished"
 
 

@@ -25,7 +25,7 @@ from metatui.tui.screens.main.run_pane import RunNumbers
 from metatui.tui.screens.main.tabs.run_preview import page, read_details
 from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, FakeStart, progress, saved_run
+from tests.tui.fakes import FakeSession, FakeSessions, FakeStartingRun, progress, saved_run
 
 SMALL, LARGE = (80, 24), (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -43,11 +43,11 @@ def live(runs_dir: Path) -> Iterator[RunFolder]:
     lock.release()
 
 
-async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
     await pilot.press("f5")
     await pilot.pause()
     assert sessions.session is not None
-    await sessions.session.heard(app, pilot)
+    await sessions.session.wait_until_shown(app, pilot)
     return sessions.session
 
 
@@ -55,7 +55,7 @@ def notes(app: MetatuiApp) -> str:
     return " ".join(note.message for note in app._notifications)
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -64,7 +64,7 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 async def test_quit_and_keep_the_run(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await pilot.press("ctrl+q")
         await pilot.pause()
         assert isinstance(app.screen, QuitScreen)
@@ -102,7 +102,7 @@ async def test_quit_and_keep_a_run_that_is_starting(make: Make, sessions: FakeSe
 async def test_quit_and_stop_the_run(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await pilot.press("f10")
         await pilot.pause()
         await pilot.press(*keys)
@@ -116,11 +116,11 @@ async def test_quit_and_stop_the_run(make: Make, sessions: FakeSessions, keys: l
 async def test_quit_is_cancelled(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await pilot.press("f10")
         await pilot.pause()
         await pilot.press(*keys)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert not isinstance(app.screen, QuitScreen)
         assert session.commands == []
         assert session.followed
@@ -130,12 +130,12 @@ async def test_quit_is_cancelled(make: Make, sessions: FakeSessions, keys: list[
 async def test_question_is_closed_when_the_run_ends(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SMALL, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await pilot.press("f10")
         await pilot.pause()
         assert isinstance(app.screen, QuitScreen)
         session.end(Failed(3, "the disk is full"))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert not isinstance(app.screen, QuitScreen)
         assert "The disk is full" in notes(app)
     assert app.return_code is None
@@ -144,9 +144,9 @@ async def test_question_is_closed_when_the_run_ends(make: Make, sessions: FakeSe
 async def test_stop_by_others_is_told(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SMALL, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.end(Finished(3, "stopped", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert "Stopped in another instance of the app or with 'metatui stop'." in notes(app)
 
 
@@ -162,7 +162,7 @@ async def test_quit_without_a_run_does_not_ask(make: Make) -> None:
 async def test_quit_from_every_screen(make: Make, sessions: FakeSessions, opening: str) -> None:
     app = make()
     async with app.run_test(size=SMALL, notifications=True) as pilot:
-        await started(app, pilot, sessions)
+        await start_run(app, pilot, sessions)
         await pilot.press(opening)
         await pilot.pause()
         opened = app.screen
@@ -190,7 +190,7 @@ async def test_quit_from_every_screen(make: Make, sessions: FakeSessions, openin
 async def test_lost_terminal_does_not_stop_the_run(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         app.background.hang_up(128 + signal.SIGHUP)
         app.background.hang_up(128 + signal.SIGHUP)
     assert app.return_code == 128 + signal.SIGHUP
@@ -202,14 +202,14 @@ async def test_lost_terminal_does_not_stop_the_run(make: Make, sessions: FakeSes
 async def test_detach_and_start_another_run(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        first = await started(app, pilot, sessions)
+        first = await start_run(app, pilot, sessions)
         await pilot.press("d")
         await pilot.pause()
         assert f"{first.run.id} continues in the background" in notes(app)
         assert app.run_controller.client.phase is Phase.IDLE
         assert app.run_controller.shown is None
         assert not (await app.form.reveal("task.source")).control.disabled
-        second = await started(app, pilot, sessions)
+        second = await start_run(app, pilot, sessions)
         assert second is not first
         assert (first.followed, second.followed) == (False, True)
         assert first.commands == []
@@ -219,10 +219,10 @@ async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSe
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await app.finish_start()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert f"{live.id} is training in the background: press j to follow it." in notes(app)
         await pilot.press("j")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.attached == [live.id]
         assert app.run_controller.client.phase is Phase.RUNNING
         assert app.tab == "work"
@@ -231,12 +231,12 @@ async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSe
         session = sessions.session
         assert session is not None
         session.emit(progress(31))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert app.run_controller.shown.iteration == 31
         await pilot.press("f6")
         assert session.commands == [Pause()]
         await pilot.press("j")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert notes(app).startswith("No other run is training.")
         assert sessions.attached == [live.id]
 
@@ -247,7 +247,7 @@ async def test_several_live_runs_are_counted(make: Make, runs_dir: Path, live: R
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await app.finish_start()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         follow = f"press j to follow {newest.id}, or 2 to list all runs."
         assert notes(app) == f"2 runs are training in the background: {follow}"
     lock.release()
@@ -263,31 +263,31 @@ async def test_unsaved_settings_return_to_the_form(
         app.form.enter("training.seed", "7")
         app.form.enter("algorithm.inner_lr", "0.5")
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.attached == [live.id]
         assert app.form.text("training.seed") == "0"
         assert "Your settings return to the form when the run ends." in told
         assert sessions.session is not None
         if ends:
             sessions.session.end(Finished(31, "iterations", 1.0, None))
-            await sessions.session.over(app, pilot)
+            await sessions.session.wait_until_ended(app, pilot)
         else:
             await pilot.press("d")
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
         assert (app.form.text("training.seed"), app.form.text("algorithm.inner_lr")) == ("7", "0.5")
 
 
 async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        first = await started(app, pilot, sessions)
+        first = await start_run(app, pilot, sessions)
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.runs_tab.listed[0].status == "running"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.attached == [live.id]
         assert not first.followed
         assert first.commands == []
@@ -298,15 +298,15 @@ async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: Fa
 
 
 async def test_attaching_leaves_a_run_that_is_starting(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
-    sessions.starting = FakeStart()
+    sessions.starting = FakeStartingRun()
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await pilot.press("f5")
         await asyncio.to_thread(sessions.starting.measuring.wait)
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.attached == [live.id]
         assert "The run that was starting continues in the background" in notes(app)
         sessions.starting.stop()
@@ -318,7 +318,7 @@ async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessi
     app.background.to_attach = live
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await app.finish_start()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "cannot be reached from here" in notes(app)
         assert app.run_controller.shown is not None
         assert (app.run_controller.shown.run_id, app.run_controller.shown.status) == (live.id, "Running")
@@ -334,7 +334,7 @@ async def test_run_of_another_user_is_read_only(
     app.background.to_attach = live
     async with app.run_test(size=SMALL, notifications=True) as pilot:
         await app.finish_start()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         app.clear_notifications()
         numbers = app.query_one(RunNumbers)
         shown = "\n".join(row.text for row in map(numbers.render_line, range(numbers.size.height)))
@@ -343,7 +343,7 @@ async def test_run_of_another_user_is_read_only(
         await pilot.pause()
         assert notes(app) == "This run is read-only: only user alice, who is training it, can control it."
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         selected = app.runs_tab.selected
         assert selected
         rows = page(selected, read_details(selected), lambda: 20)(90, theme_of(app.runs_tab.preview))
@@ -355,13 +355,13 @@ async def test_stopping_a_run_in_the_list_asks_first(make: Make, sessions: FakeS
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         for answer, stopped in (("n", []), ("y", [live.id])):
             await pilot.press("x")
             await pilot.pause()
             assert isinstance(app.screen, ConfirmScreen)
             await pilot.press(answer)
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
             assert sessions.stopped == stopped
 
 
@@ -374,7 +374,7 @@ async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path)
     app = make()
     async with app.run_test(size=LARGE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         statuses = [app.runs_tab.listed[0].status]
         lock.release()
         await app.runs_tab.update()
@@ -385,9 +385,9 @@ async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path)
 async def test_killed_run_is_interrupted_if_followed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.end(Died(5, "Process 1 ended unexpectedly during run x"))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.status == "Interrupted"
         sentence = "Process 1 ended unexpectedly during run x: F6 in the work tab resumes the run"

@@ -45,7 +45,7 @@ def dying(how: int) -> Generator[None, None, None]:
     yield
 
 
-def until(replies: Iterator[Reply], kind: type[Returned] | type[WorkerError]) -> list[Reply]:
+def replies_until(replies: Iterator[Reply], kind: type[Returned] | type[WorkerError]) -> list[Reply]:
     """Return the replies up to and including the first one of type `kind`."""
     seen: list[Reply] = []
     for reply in replies:
@@ -59,9 +59,9 @@ def test_yielded_and_returned_values_are_sent() -> None:
     helper = Helper()
     assert helper.ask(partial(counting, 3)) == 1
     replies = helper.replies()
-    assert until(replies, Returned) == [*(Yielded(1, n) for n in range(3)), Returned(1, "counted")]
+    assert replies_until(replies, Returned) == [*(Yielded(1, n) for n in range(3)), Returned(1, "counted")]
     assert helper.ask(printing) == 2
-    assert until(replies, Returned) == [Returned(2, 7)], "printed text is not a reply"
+    assert replies_until(replies, Returned) == [Returned(2, 7)], "printed text is not a reply"
     helper.stop()
     assert list(replies) == []
 
@@ -72,7 +72,7 @@ def test_new_request_replaces_the_current_one() -> None:
     replies = helper.replies()
     assert next(replies) == Yielded(1, "still at it")
     helper.ask(partial(counting, 1))
-    seen = until(replies, Returned)
+    seen = replies_until(replies, Returned)
     assert seen[-2:] == [Yielded(2, 0), Returned(2, "counted")]
     helper.stop()
     assert list(replies) == []
@@ -84,7 +84,7 @@ def test_helper_survives_errors() -> None:
     helper.ask(refusing)
     assert next(replies) == WorkerError(1, "count is 3, but must be 4")
     helper.ask(failing)
-    broken = until(replies, WorkerError)[-1]
+    broken = replies_until(replies, WorkerError)[-1]
     assert isinstance(broken, WorkerError)
     assert broken.sentence.startswith("an internal error in metatui (ZeroDivisionError)")
     assert "ZeroDivisionError" in broken.traceback

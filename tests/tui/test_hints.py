@@ -20,7 +20,7 @@ from metatui.tui.widgets.form.controls import ChoiceList
 from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import texts_of
 from metatui.tui.widgets.form.offer import offer
-from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, started
+from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, started_event
 
 INNER, OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
 SELECTED = change(Settings(), {"algorithm.name": "reptile"})
@@ -126,7 +126,7 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         await pilot.press("enter", "h")
         assert app.form.assessment.settings == SELECTED, "usual values cannot be taken during a run"
         session.emit(progress(100), SLOW, progress(200), NOISY)
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         put = "h puts the run's settings with validation tasks 150 into the form"
         assert line(app) == f"Hint (1 more): {NOISY.reason}. {put} when the run has ended; escape hides the hint."
         assert app.run_controller.shown
@@ -137,17 +137,17 @@ async def test_hints_of_a_run(make: Callable[..., MetatuiApp], sessions: FakeSes
         await pilot.press("escape")
         assert line(app) == f"Hint: {SLOW.reason}. h sets outer learning rate 0.1; escape hides the hint."
         await pilot.click("#hint")
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert session.commands == [Change(OUTER, 0.1)]
         assert line(app) == ""
         assert app.context.undoable
         session.emit(OVERFITTING)
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert line(app) == f"Hint: {OVERFITTING.reason}. h ends training now; escape hides the hint."
         await pilot.press("escape")
         assert line(app) == ""
         session.end(NOISY, Finished(200, "iterations", 1.0, evaluation(session.settings, 200, "test")))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert put in line(app)
         await pilot.press("h")
         assert app.form.assessment.settings == change(SELECTED, {OUTER: 0.1, "evaluation.tasks": 150})
@@ -172,9 +172,9 @@ async def test_hint_changes_the_settings_of_the_run_itself(
         journal.record("tweaked", 40, path=INNER, old=0.01, new=0.02)
         journal.close()
         resolved = change(own, chosen)
-        session.emit(started(resolved), progress(40), Tweaked(40, INNER, 0.01, 0.02), progress(50), SLOW)
+        session.emit(started_event(resolved), progress(40), Tweaked(40, INNER, 0.01, 0.02), progress(50), SLOW)
         session.end(Finished(50, "iterations", 1.0, evaluation(resolved, 50, "test")))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         await pilot.press("h")
         settings = app.form.assessment.settings
         assert settings == change(own, {INNER: 0.02, OUTER: 0.1})

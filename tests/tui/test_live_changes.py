@@ -54,18 +54,18 @@ def screen_of(app: MetatuiApp) -> str:
     return app.export_screenshot().replace("&#160;", " ")
 
 
-async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
     await pilot.press("f5")
     await pilot.pause()
     assert sessions.session is not None
-    await sessions.session.heard(app, pilot)
+    await sessions.session.wait_until_shown(app, pilot)
     return sessions.session
 
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
     """Change a setting of the fake run, and wait until the app shows that the run has applied the change."""
     app.run_controller.client.change(path, value)
-    await session.heard(app, pilot)
+    await session.wait_until_shown(app, pilot)
     assert app.run_controller.shown is not None
     session.settings = app.run_controller.shown.settings
 
@@ -80,9 +80,9 @@ def test_undo_ignores_changes_by_the_trainer() -> None:
 async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.emit(*map(progress, range(1, 21)))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("r")
         assert notes(app)[-1] == "Nothing to undo: no setting was changed during training."
         assert session.commands == []
@@ -92,7 +92,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         await pilot.press("r", "ctrl+underscore")  # the second before the first is applied
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
         assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.settings == Settings()
         assert app.run_controller.shown.journal[-1].text == "Inner learning rate changed from 0.1 to 0.01"
@@ -103,7 +103,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         await pilot.press("r")
         assert session.commands[-1] == Change(INNER, 0.01)
         session.end()
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         await pilot.press("r")
         assert "No run is training here" in notes(app)[-1]
         assert notes(app)[-1].endswith("In the runs tab (2), r resumes a stopped run.")
@@ -112,13 +112,13 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
 async def test_start_values_return_to_the_form_after_the_run(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await changed(app, pilot, session, INNER, 0.1)
         await changed(app, pilot, session, INNER, 0.2)
         await changed(app, pilot, session, OUTER, 0.5)
         await changed(app, pilot, session, OUTER, 0.001)
         session.end(Finished(20, "iterations", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         kept = "The form keeps changes made during the run (inner learning rate 0.2): r undoes them."
         assert notes(app)[-1] == f"Finished. {kept}"
         assert app.form.text(INNER) == "0.2"
@@ -133,12 +133,12 @@ async def test_start_values_return_to_the_form_after_the_run(make: Make, session
 async def test_value_entered_after_the_run_is_not_replaced(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await changed(app, pilot, session, INNER, 0.1)
         session.end(Finished(20, "iterations", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert app.form.restorable
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         assert not app.form.restorable
         await changed(app, pilot, session, INNER, 0.2)
         await pilot.press("d")
@@ -153,44 +153,44 @@ async def test_refused_undo_can_be_requested_again(
 ) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await changed(app, pilot, session, INNER, 0.1)
         monkeypatch.setattr(session, "submit", session.commands.append)
         await pilot.press("r", "r")
         assert session.commands[1:] == [Change(INNER, 0.01)]
         assert notes(app)[-1] == "Nothing to undo: no setting was changed during training."
         session.emit(Warned(5, "the change was refused"))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("r")
         assert session.commands[1:] == [Change(INNER, 0.01)] * 2
         session.end()
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
 
 
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await changed(app, pilot, session, INNER, 0.1)
         session.settings = change(session.settings, {INNER: 0.3})
         session.emit(Tweaked(0, INNER, 0.1, 0.3))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("r")
         assert session.commands[-1] == Change(INNER, 0.1)
         session.end()
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
 
 
 async def test_changes_are_marked_on_the_curves(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.emit(*map(progress, range(1, 201)))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert "┊" not in screen_of(app)
         await changed(app, pilot, session, INNER, 0.1)
         session.emit(*map(progress, range(201, 401)))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert screen_of(app).count("┊") > 2
         assert "inner_lr 0.1" in screen_of(app)
         assert app.run_controller.shown is not None
@@ -200,7 +200,7 @@ async def test_changes_are_marked_on_the_curves(make: Make, sessions: FakeSessio
         await pilot.pause()
         assert "inner_lr 0.1" in screen_of(app)
         session.end()
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
 
 
 def test_changes_are_marked_when_a_run_is_reopened_and_compared(runs_dir: Path) -> None:
@@ -233,7 +233,7 @@ def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
 async def test_dialog_shows_the_limits_of_the_fields(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
-        await started(app, pilot, sessions)
+        await start_run(app, pilot, sessions)
         await pilot.press("f4")
         await pilot.pause()
         shown = {
@@ -250,7 +250,7 @@ async def test_numbers_may_have_thousands_separators(make: Make, sessions: FakeS
         control = app.query_one("#field-training-iterations Input", Input)
         control.value = "1,000"
         await pilot.pause()
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         assert session.settings.training.iterations == 1000
         control.focus()
         control.value = "1,000"
@@ -274,7 +274,7 @@ async def test_numbers_may_have_thousands_separators(make: Make, sessions: FakeS
 async def test_dialog_shows_whole_limits_at_any_width(make: Make, sessions: FakeSessions, width: int) -> None:
     app = make()
     async with app.run_test(size=(width, 24)) as pilot:
-        await started(app, pilot, sessions)
+        await start_run(app, pilot, sessions)
         await pilot.press("f4")
         await pilot.pause()
         field = app.screen.query_one("#field-algorithm-inner_lr", LimitedField)
@@ -291,7 +291,7 @@ async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSess
     """Check that a value typed into the live-settings dialog is copied to the form if the run ends in the meantime."""
     app = make()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         await pilot.press("f4")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)
@@ -300,7 +300,7 @@ async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSess
         app.screen.query_one("#field-algorithm-inner_lr Input", Input).value = "0.005"
         await pilot.pause()
         session.end(Finished(20, "iterations", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert isinstance(app.screen, LiveScreen)
         assert str(hint.render()).startswith("The run has ended")
         await pilot.press("enter")
@@ -314,15 +314,15 @@ async def test_dialog_says_that_the_run_has_ended(make: Make, sessions: FakeSess
 async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.emit(*map(progress, range(1, 201)))
         session.emit(Evaluated(evaluation(NO_SETTINGS, 200), (), best=True))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert "0.50 ± 0.10 at 200" in screen_of(app)
         assert not app.screen.query_one(TopBar).warned
         session.emit(*map(progress, range(201, 401)))
         session.emit(Evaluated(lost(400), (), best=False))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert app.run_controller.shown is not None
         assert "0.50 ± 0.10 at 200" in screen_of(app)
         assert "diverged at 400" in screen_of(app)
@@ -332,7 +332,7 @@ async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessio
         assert (line.tone, "100 of 100 tasks diverged" in line.text) == ("warning", True)
         assert "✗" in screen_of(app)  # on the x axis of the curves
         session.end(Finished(400, "iterations", 40.0, lost(200, "test"), warning="The test diverged: lower it"))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert [line.tone for line in list(app.run_controller.shown.journal)[-3:]] == ["warning"] * 3
         assert app.screen.query_one(TopBar).state[:2] == ("Finished", "test diverged")
         assert app.screen.query_one(TopBar).warned
@@ -408,14 +408,14 @@ async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: M
     settings = change(NO_SETTINGS, {"training.early_stop": 2})
     app = make(settings=settings)
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        session = await started(app, pilot, sessions)
+        session = await start_run(app, pilot, sessions)
         session.emit(progress(10), Evaluated(evaluation(settings, 10), (), best=True))
         for iteration in (20, 30):
             session.emit(progress(iteration), Evaluated(evaluation(settings, iteration), (), best=False))
         session.emit(Evaluating(30, "test", 0, 600))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         session.submit(Stop())
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert app.top_bar.state[0] == "Stopped, trained"
         assert "The training is complete, but the run was not tested." in notes(app)[-1]
 
@@ -462,7 +462,7 @@ async def test_dialog_names_a_problem_with_a_setting_that_it_does_not_contain(
     settings = change(Settings(), {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0005})
     app = make(settings)
     async with app.run_test(size=SIZE) as pilot:
-        await started(app, pilot, sessions)
+        await start_run(app, pilot, sessions)
         await pilot.press("f4")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)

@@ -47,7 +47,7 @@ def may_adapt(sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch) -> Iterat
     may_adapt.set()
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -55,7 +55,7 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 async def mark_both(app: MetatuiApp, pilot: Pilot[None]) -> None:
     """Mark the finished run, then the run that is training, which is first in the list."""
     await pilot.press("2")
-    await settled(app, pilot)
+    await wait_for_workers(app, pilot)
     await pilot.press("down", "space", "up", "space")
     assert app.runs_tab.marked == [SAVED, LIVE]
 
@@ -64,7 +64,7 @@ async def attached(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) 
     await pilot.press("1", "j")
     while sessions.session is None or app.run_controller.followed is None:
         await pilot.pause()
-    await sessions.session.heard(app, pilot)
+    await sessions.session.wait_until_shown(app, pilot)
     return sessions.session
 
 
@@ -86,13 +86,13 @@ async def test_marked_runs_are_shown_again_when_one_of_them_ends(make: Make, ses
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await mark_both(app, pilot)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         session = await attached(app, pilot, sessions)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == []
         session.end(Finished(60, "iterations", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         assert app.work_tab.pane == "run"
         assert "Finished" in notes(app)
@@ -102,13 +102,13 @@ async def test_another_run_that_ends_stays_shown(make: Make, sessions: FakeSessi
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await mark_both(app, pilot)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert sessions.session is not None
-        await sessions.session.heard(app, pilot)
+        await sessions.session.wait_until_shown(app, pilot)
         sessions.session.end(Finished(60, "iterations", 1.0, None))
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
         assert side_by_side(app) == []
 
 
@@ -121,10 +121,10 @@ async def test_followed_run_is_shown_even_if_runs_were_just_marked(
         await mark_both(app, pilot)
         session = await attached(app, pilot, sessions)
         may_adapt.set()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == []
         session.end(Finished(60, "iterations", 1.0, None))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
 
 
@@ -134,7 +134,7 @@ async def test_marked_runs_are_shown_after_detaching(make: Make, sessions: FakeS
         await mark_both(app, pilot)
         await attached(app, pilot, sessions)
         await pilot.press("d")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         assert "continues in the background" in notes(app)
         assert not app.form.display
@@ -151,7 +151,7 @@ async def test_form_in_use_stays_when_marked_runs_appear(
         await pilot.press("d", "f")
         focused = app.focused
         may_adapt.set()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         assert app.form.display
         assert app.focused is focused
@@ -161,15 +161,15 @@ async def test_escape_closes_the_opened_run(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await mark_both(app, pilot)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("down", "enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.tab == "work"
         assert side_by_side(app) == []
         assert [run.run for run in app.run_controller.shown_runs] == [SAVED]
         assert notes(app) == "To show the marked runs again, press escape."
         await pilot.press("escape")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         assert app.run_controller.shown is None
         assert [run.status for run in app.run_controller.shown_runs] == ["adaptation"] * 2
@@ -179,19 +179,19 @@ async def test_run_pane_names_the_marked_runs(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await mark_both(app, pilot)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("1")
         await pilot.pause()
         assert "The marked runs are shown: reptile, maml. To open one of them, press enter in the runs tab (2)." in (
             run_pane(app)
         )
         await pilot.press("2", "space")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("1")
         await pilot.pause()
         assert "The marked run is shown: reptile. To open it, press enter in the runs tab (2)." in run_pane(app)
         await pilot.press("2", "down", "space")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "No run is shown." in run_pane(app)
 
 
@@ -200,7 +200,7 @@ async def test_status_line_names_marked_runs_in_the_order_of_their_marks(make: M
     async with app.run_test(size=SIZE) as pilot:
         await attached(app, pilot, sessions)
         await mark_both(app, pilot)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert [(run.run, run.status) for run in app.run_controller.shown_runs] == [
             ("reptile", "adaptation"),
             (LIVE, "running"),
@@ -218,7 +218,7 @@ async def test_marking_is_answered_while_the_adaptation_is_computed(make: Make, 
         await pilot.pause()
         assert notes(app) == "Adapting 2 marked runs to held-out tasks…"
         may_adapt.set()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert side_by_side(app) == [SAVED, LIVE]
         assert "2 of at most 3" in notes(app)
 
@@ -227,16 +227,16 @@ async def test_escape_keeps_a_run_that_is_followed_or_the_only_one(make: Make, s
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("down", "space", "enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "again" not in notes(app)
         await pilot.press("escape")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.run_controller.shown is not None
         await pilot.press("2", "up", "space")
         await attached(app, pilot, sessions)
         await pilot.press("escape")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.run_controller.shown is app.run_controller.client.model
         assert side_by_side(app) == []

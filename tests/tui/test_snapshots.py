@@ -55,9 +55,9 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
         session.emit(Warned(steps, "only 100 validation tasks: the interval is wide"))
         if end:
             session.end(Finished(steps, "iterations", steps / 10, evaluation(settings, steps, "test"), views(settings)))
-            await session.over(app, pilot)
+            await session.wait_until_ended(app, pilot)
         else:
-            await session.heard(app, pilot)
+            await session.wait_until_shown(app, pilot)
 
     return run
 
@@ -92,7 +92,7 @@ async def test_failed(make: Make, sessions: FakeSessions, compare_sizes: Compare
         session.run.path.mkdir(parents=True)
         JournalWriter(session.run.journal_path).record("failed", 300, sentence=FAILURE)
         session.end(Failed(300, FAILURE))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         await pilot.press("escape")
         await pilot.pause()
         await compare_sizes(pilot)
@@ -123,7 +123,7 @@ def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) ->
         session.emit(Tweaked(300, "algorithm.inner_lr", 0.01, 0.1), *map(progress, range(301, 401)))
         session.emit(Evaluated(lost, (), best=False), Tweaked(400, "algorithm.inner_lr", 0.1, 0.01))
         session.emit(*map(progress, range(401, 501)))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
 
     assert snap_compare(make(), terminal_size=MEDIUM, run_before=run)
 

@@ -14,8 +14,8 @@ from metatui.cli.options import apply_options, examples, json_option
 from metatui.config.settings import Settings
 
 if TYPE_CHECKING:
-    from metatui.learning.checks.awkward import EdgeCaseCheck
     from metatui.learning.checks.comparison import Check
+    from metatui.learning.checks.edge_cases import EdgeCaseCheck
 
 
 @click.command(
@@ -40,8 +40,8 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
 
     import torch
 
-    from metatui.learning.checks.awkward import run_edge_case_checks
     from metatui.learning.checks.check import run_checks
+    from metatui.learning.checks.edge_cases import run_edge_case_checks
 
     torch.set_num_threads(1)  # the problems are too small for multithreading
     checks = []

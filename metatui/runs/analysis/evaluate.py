@@ -9,7 +9,7 @@ from metatui.config.fields import FIELDS, change, fixed_reason
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.runs.analysis.comparison.labels import algorithm_title
-from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.execution.run_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import Problem, SettingsError, quote

@@ -13,7 +13,7 @@ from metatui.learning.evaluation.custom_tasks import CustomTask
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.analysis.comparison.task_metrics import Checkpoints, checkpoints_of
-from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.execution.run_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.runs.analysis.comparison.labels import algorithm_title
-from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.execution.run_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput

@@ -29,7 +29,7 @@ from metatui.learning.hardware.torch_state import TorchState
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer_state import TrainerState, check_data, parameters_of, part, set_up_again
 from metatui.runs.analysis.evaluate import with_protocol
-from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.execution.run_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput, quote

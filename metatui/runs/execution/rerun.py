@@ -10,7 +10,7 @@ from metatui.config.fields import change
 from metatui.config.presets import as_changed
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
-from metatui.runs.execution.replay_log import RunLog, pin_compute
+from metatui.runs.execution.run_log import RunLog, pin_compute
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import quote

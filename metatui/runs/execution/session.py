@@ -20,7 +20,7 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Started, Stop, Tweaked, Warned
 from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
-from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute
+from metatui.runs.execution.run_log import FREE_ON_RESUME, RunLog, pin_compute
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.execution.signals import sigterm_is_handled
 from metatui.runs.storage.checkpoints import newest_checkpoint

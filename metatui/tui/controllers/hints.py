@@ -98,7 +98,7 @@ class HintsController:
         engine that were selected instead of `auto`.
         """
         from metatui.config.presets import as_changed
-        from metatui.runs.execution.replay_log import RunLog
+        from metatui.runs.execution.run_log import RunLog
         from metatui.runs.storage.summary import summarise
 
         run = self._app.runs.shown_from_disk()

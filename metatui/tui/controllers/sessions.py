@@ -105,7 +105,7 @@ class Sessions:
             BadInput: if the run is not training, or its process cannot be reached.
         """
         from metatui.runs.execution.control import LiveRun
-        from metatui.runs.execution.replay_log import RunLog
+        from metatui.runs.execution.run_log import RunLog
         from metatui.tui.model.replay import Replay
 
         live = LiveRun.attach(run)

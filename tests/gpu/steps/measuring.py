@@ -19,7 +19,7 @@ from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.runs.execution.session import Session
 from metatui.utils.errors import class_and_message
-from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
+from tests.gpu.common import CELLS, IMAGES, SHORT, WAVES, Finding, Setup, Values, checked_result, result, skipped
 
 SECONDS = 0.5
 """Duration of each measurement of meta-steps in seconds, after the warm-up."""
@@ -37,46 +37,46 @@ WORKS: Mapping[str, Values] = {
 }
 
 
-def speed(lab: Lab) -> Iterator[Finding]:
+def speed(setup: Setup) -> Iterator[Finding]:
     """Measure the time per meta-step for each workload and engine, with and without CUDA graphs and TF32."""
-    if not lab.no_figures:
-        yield found("rates", **_rates(lab.torch_device))
+    if not setup.figures_skip_reason:
+        yield result("rates", **_rates(setup.torch_device))
     tried = 0
-    for title, engine, captured, tf32 in _cells(lab):
+    for title, engine, captured, tf32 in _cells(setup):
         name = f"{title}, {engine}, {'captured' if captured else 'eager'}{', TF32' if tf32 else ''}"
-        if lab.seconds_left() <= 0:
+        if setup.seconds_left() <= 0:
             yield skipped(name, "no time was left for it")
             continue
         more: dict[str, Scalar] = {"compute.engine": engine, "compute.tf32": tf32, "compute.cuda_graphs": captured}
-        settings = lab.settings(WORKS[title], more)
+        settings = setup.settings(WORKS[title], more)
         try:
-            took = measure(settings, 0.001 if lab.no_figures else SECONDS)
+            took = measure(settings, 0.001 if setup.figures_skip_reason else SECONDS)
         except Exception as error:
-            yield judged(name, class_and_message(error, 300))
+            yield checked_result(name, class_and_message(error, 300))
             continue
         tried += 1
-        if not lab.no_figures:
+        if not setup.figures_skip_reason:
             many = settings.algorithm.meta_batch
-            yield found(name, **asdict(took), tasks=many, tasks_per_s=1000 * many / took.ms)
-    if lab.no_figures:
-        yield judged("meta-steps as they are measured", None if tried else "none could be taken", kinds=tried)
-        yield skipped("figures", lab.no_figures)
+            yield result(name, **asdict(took), tasks=many, tasks_per_s=1000 * many / took.ms)
+    if setup.figures_skip_reason:
+        yield checked_result("meta-steps as they are measured", None if tried else "none could be taken", kinds=tried)
+        yield skipped("figures", setup.figures_skip_reason)
 
 
-def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
+def _cells(setup: Setup) -> Iterator[tuple[str, str, bool, bool]]:
     """Yield the combinations to measure: workload, engine, whether meta-steps are captured, and whether TF32 is used.
 
     The combinations that are probably fastest come first, in case time runs out.
     """
-    works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
-    ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
-    for engine in ENGINES[:1] if lab.tiny else ENGINES:
+    works = list(WORKS)[1:2] if setup.tiny else list(WORKS)
+    ways = [(captured, tf32) for captured in (True, False) if setup.on_cuda or not captured for tf32 in (False, True)]
+    for engine in ENGINES[:1] if setup.tiny else ENGINES:
         for captured, tf32 in ways:
             for title in works:
                 waves, name = title.startswith("waves"), str(WORKS[title].get("algorithm.name", "maml"))
                 if captured and not (name in CAPTURED_ALGORITHMS and engine in CAPTURED_ENGINES):
                     continue
-                if tf32 and (waves or not lab.on_cuda or lab.tiny):
+                if tf32 and (waves or not setup.on_cuda or setup.tiny):
                     continue
                 if not (waves and engine in OF_CONVOLUTIONS):
                     yield title, engine, captured, tf32
@@ -91,45 +91,45 @@ def _rates(device: torch.device) -> dict[str, float]:
     return {**rates, "copy_gb_per_s": copy_rate(device) / 1e9}
 
 
-def kernels(lab: Lab) -> Iterator[Finding]:
+def kernels(setup: Setup) -> Iterator[Finding]:
     """List the CUDA kernels that take the most time in an eager meta-step."""
-    if lab.simulated:
+    if setup.simulated:
         yield skipped("kernels", "a simulated device has no kernels to profile")
         return
-    if reason := lab.no_cuda:
+    if reason := setup.cuda_skip_reason:
         yield skipped("kernels", reason)
         return
     from torch.profiler import ProfilerActivity, profile
 
     for title in ("images, maml", "waves, maml"):
-        experiment = set_up_fixed(lab.settings(WORKS[title], {"compute.engine": "batched"}))
+        experiment = set_up_fixed(setup.settings(WORKS[title], {"compute.engine": "batched"}))
         learner, current = Learner(experiment), experiment.settings.algorithm
         learner.captures = None
         tasks = range(current.meta_batch)
         for _ in range(3):
             learner.meta_step(tasks, 1e-6)
-        torch.cuda.synchronize(lab.torch_device)
+        torch.cuda.synchronize(setup.torch_device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             learner.meta_step(tasks, 1e-6)
-            torch.cuda.synchronize(lab.torch_device)
+            torch.cuda.synchronize(setup.torch_device)
         busy = [row for row in profiled.key_averages() if row.device_time_total > 0]
         rows = sorted(busy, key=lambda row: -row.device_time_total)
-        yield found(
+        yield result(
             title, launches=sum(row.count for row in rows), busy_ms=sum(row.device_time_total for row in rows) / 1e3
         )
         for row in rows[:TOP]:
             share = {"launches": row.count, "ms": row.device_time_total / 1e3}
-            yield found(f"{title}: {row.key[:100]}", **share)
+            yield result(f"{title}: {row.key[:100]}", **share)
 
 
-def overhead(lab: Lab) -> Iterator[Finding]:
+def overhead(setup: Setup) -> Iterator[Finding]:
     """Compare the time per meta-step in a run, as in `metatui run`, with that of bare meta-steps on fixed tasks."""
-    titles = ("waves, maml",) if lab.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
+    titles = ("waves, maml",) if setup.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
     for number, title in enumerate(titles):
-        more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if lab.tiny else 300}
-        settings = lab.settings(WORKS[title], more)
-        until = time.monotonic() + lab.seconds_left() / (len(titles) - number)
-        session, problem = Session.start(settings, runs_dir=lab.scratch), None
+        more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if setup.tiny else 300}
+        settings = setup.settings(WORKS[title], more)
+        until = time.monotonic() + setup.seconds_left() / (len(titles) - number)
+        session, problem = Session.start(settings, runs_dir=setup.scratch), None
         seen: list[tuple[int, float]] = []
         for event in session:
             match event:
@@ -142,25 +142,25 @@ def overhead(lab: Lab) -> Iterator[Finding]:
         # The metrics of several meta-steps arrive together: measure from the first of a group to the first of another.
         firsts = [each for each in seen[len(seen) // 3 :] if each[0] % MAX_PENDING_STEPS == 1]
         if problem or len(firsts) < 2:
-            yield judged(title, problem or f"only {len(seen)} meta-steps were made in its time")
-        elif lab.no_figures:
-            yield skipped(title, lab.no_figures)
+            yield checked_result(title, problem or f"only {len(seen)} meta-steps were made in its time")
+        elif setup.figures_skip_reason:
+            yield skipped(title, setup.figures_skip_reason)
         else:
             (a, began), (b, ended) = firsts[0], firsts[-1]
             run_ms = 1000 * (ended - began) / (b - a)
             bare = measure(settings, SECONDS)
-            yield found(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
+            yield result(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
 
 
-def evaluation(lab: Lab) -> Iterator[Finding]:
+def evaluation(setup: Setup) -> Iterator[Finding]:
     """Evaluate 600 tasks (10 inner steps each) twice, as at the end of a run, and report time and peak memory use."""
-    tasks, steps = (3, 1) if lab.tiny else (600, 10)
-    settings = lab.settings(IMAGES, {"compute.engine": "batched"})
+    tasks, steps = (3, 1) if setup.tiny else (600, 10)
+    settings = setup.settings(IMAGES, {"compute.engine": "batched"})
     experiment = set_up(settings)
     results = []
     for number in (1, 2):
-        if lab.on_cuda:
-            torch.cuda.reset_peak_memory_stats(lab.torch_device)
+        if setup.on_cuda:
+            torch.cuda.reset_peak_memory_stats(setup.torch_device)
         began = time.perf_counter()
         run = evaluate(experiment, experiment.theta(), iteration=0, split="test", tasks=tasks, steps=steps, shots=1)
         while True:
@@ -169,12 +169,14 @@ def evaluation(lab: Lab) -> Iterator[Finding]:
             except StopIteration as ended:
                 results.append(ended.value)
                 break
-        if lab.no_figures:
+        if setup.figures_skip_reason:
             continue
-        peak = torch.cuda.max_memory_allocated(lab.torch_device) >> 20 if lab.on_cuda else None
-        yield found(f"pass {number}", seconds=round(time.perf_counter() - began, 3), peak_mib=peak, tasks=tasks)
+        peak = torch.cuda.max_memory_allocated(setup.torch_device) >> 20 if setup.on_cuda else None
+        yield result(f"pass {number}", seconds=round(time.perf_counter() - began, 3), peak_mib=peak, tasks=tasks)
     first, again = (result.loss.mean for result in results)
     finite = all(abs(value) < float("inf") for value in first)
-    yield judged("result", None if finite else "a mean loss is not finite", tasks=tasks, repeatable=first == again)
-    if lab.no_figures:
-        yield skipped("figures", lab.no_figures)
+    yield checked_result(
+        "result", None if finite else "a mean loss is not finite", tasks=tasks, repeatable=first == again
+    )
+    if setup.figures_skip_reason:
+        yield skipped("figures", setup.figures_skip_reason)

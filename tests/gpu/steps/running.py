@@ -27,7 +27,19 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from metatui.utils.errors import SettingsError, class_and_message
-from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, largest, skipped
+from tests.gpu.common import (
+    IMAGES,
+    SHORT,
+    WAVES,
+    Finding,
+    Setup,
+    Values,
+    checked_result,
+    difference,
+    largest,
+    result,
+    skipped,
+)
 
 AGREEMENT = 1e-6
 """Maximum relative difference between the results of two float64 runs that should agree, such as one on the GPU and one
@@ -41,7 +53,7 @@ ENOUGH = 0.95
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """Results of a run that was trained to the end."""
 
     losses: list[float]
@@ -52,7 +64,7 @@ class Trained:
     state: TrainerState
 
 
-def train(settings: Settings, state: TrainerState | None = None) -> Trained:
+def train(settings: Settings, state: TrainerState | None = None) -> TrainingResult:
     """Train from the beginning, or from `state`, to the end, and return the results.
 
     Raises:
@@ -70,10 +82,10 @@ def train(settings: Settings, state: TrainerState | None = None) -> Trained:
                 raise AssertionError(event.sentence)
             case Finished(test=test) if test:
                 losses += test.loss.mean
-    return Trained(losses, trainer.learner.flat.vector.cpu(), notes, trainer.state())
+    return TrainingResult(losses, trainer.learner.flat.vector.cpu(), notes, trainer.state())
 
 
-def _apart(a: Trained, b: Trained) -> float:
+def _difference(a: TrainingResult, b: TrainingResult) -> float:
     """Return the larger of two relative differences between runs: that of the losses and that of the parameters.
 
     The difference is infinite if the runs have different numbers of losses, and NaN if any value is NaN.
@@ -84,63 +96,63 @@ def _apart(a: Trained, b: Trained) -> float:
     return largest(losses, difference(a.theta, b.theta))
 
 
-def runs(lab: Lab) -> Iterator[Finding]:
+def runs(setup: Setup) -> Iterator[Finding]:
     """Compare short float64 runs on the device with runs on the CPU, for each data source, algorithm and engine.
 
     Finally, train the default network.
     """
     short: Values = {
-        **SHORT, "training.iterations": 2 if lab.tiny else 5, "compute.precision": "float64",
-        "model.filters": 4 if lab.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
+        **SHORT, "training.iterations": 2 if setup.tiny else 5, "compute.precision": "float64",
+        "model.filters": 4 if setup.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
         "algorithm.inner_steps": 2,
     }  # fmt: skip
     sources = {"sinusoid": WAVES, "glyphs": IMAGES}
     if paths.omniglot_cache().is_file():
         sources["omniglot"] = {**IMAGES, "task.source": "omniglot"}
     for source, work in sources.items():
-        for name in ALGORITHMS[:1] if lab.tiny else ALGORITHMS:
-            reference: Trained | None = None
-            for engine in ENGINES[:1] if lab.tiny else ENGINES:
+        for name in ALGORITHMS[:1] if setup.tiny else ALGORITHMS:
+            reference: TrainingResult | None = None
+            for engine in ENGINES[:1] if setup.tiny else ENGINES:
                 title = f"{source}, {name}, {engine}"
                 try:
-                    settings = lab.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
+                    settings = setup.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
                 except SettingsError:  # the algorithm does not support this engine
                     continue
                 try:
                     reference = reference or train(
                         change(settings, {"compute.device": "cpu", "compute.engine": "batched"})
                     )
-                    apart = _apart(train(settings), reference)
+                    apart = _difference(train(settings), reference)
                 except Exception as error:
-                    yield judged(title, class_and_message(error, 300))
+                    yield checked_result(title, class_and_message(error, 300))
                     continue
                 problem = None if apart <= AGREEMENT else f"differs from the CPU by {apart:.1e}"
-                yield judged(title, problem, difference=apart)
-    yield _default_run(lab)
+                yield checked_result(title, problem, difference=apart)
+    yield _default_run(setup)
 
 
-def _default_run(lab: Lab) -> Finding:
+def _default_run(setup: Setup) -> Finding:
     """Train the default network in float32 with the engine `auto`, as most users would."""
-    engine, iterations = ("batched", 2) if lab.tiny else ("auto", 12)
+    engine, iterations = ("batched", 2) if setup.tiny else ("auto", 12)
     more: Values = {**SHORT, "training.iterations": iterations, "compute.engine": engine}
-    settings = lab.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
+    settings = setup.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
     began = time.monotonic()
     trained = train(settings)
     problem = None if all(map(math.isfinite, trained.losses)) else "a loss is not finite"
-    return judged("default network", problem, notes=trained.notes, seconds=round(time.monotonic() - began, 1))
+    return checked_result("default network", problem, notes=trained.notes, seconds=round(time.monotonic() - began, 1))
 
 
-def memory(lab: Lab) -> Iterator[Finding]:
+def memory(setup: Setup) -> Iterator[Finding]:
     """Check that a run with too little GPU memory continues with fewer tasks at once and gives the same results."""
-    if lab.simulated:
+    if setup.simulated:
         yield skipped("memory limit", "a simulated device does not have its own memory")
         return
-    if reason := lab.no_cuda:
+    if reason := setup.cuda_skip_reason:
         yield skipped("memory limit", reason)
         return
-    device = lab.torch_device
+    device = setup.torch_device
     whole = torch.cuda.get_device_properties(device).total_memory
-    settings = lab.settings(
+    settings = setup.settings(
         {**IMAGES, "algorithm.meta_batch": 64},
         {**SHORT, "training.iterations": 3, "compute.engine": "batched", "compute.precision": "float64"},
     )
@@ -156,55 +168,55 @@ def memory(lab: Lab) -> Iterator[Finding]:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     halved = [note for note in limited.notes if "out of memory" in note]
-    apart = _apart(limited, free)
+    apart = _difference(limited, free)
     problem = "the limit was never reached" if not halved else None
     if not apart <= AGREEMENT:
         problem = f"with fewer tasks at once the run differs by {apart:.1e}"
     mib = {"needed_mib": needed >> 20, "limit_mib": limit >> 20}
-    yield judged("memory limit", problem, notes=limited.notes, difference=apart, **mib)
+    yield checked_result("memory limit", problem, notes=limited.notes, difference=apart, **mib)
 
 
-def second(lab: Lab) -> Iterator[Finding]:
+def second(setup: Setup) -> Iterator[Finding]:
     """Check that runs on the first and second CUDA device agree, and that a run can be moved from one to the other."""
-    if reason := lab.no_cuda:
+    if reason := setup.cuda_skip_reason:
         yield skipped("second device", reason)
         return
     if torch.cuda.device_count() < 2:
         yield skipped("second device", "there is one CUDA device")
         return
     short: Values = {**SHORT, "training.iterations": 10, "compute.engine": "batched", "compute.precision": "float64"}
-    first, other = (lab.settings(WAVES, {**short, "compute.device": name}) for name in ("cuda:0", "cuda:1"))
+    first, other = (setup.settings(WAVES, {**short, "compute.device": name}) for name in ("cuda:0", "cuda:1"))
     a, b = train(first), train(other)
-    apart = _apart(b, a)
+    apart = _difference(b, a)
     problem = None if apart <= AGREEMENT else f"differs from cuda:0 by {apart:.1e}"
-    yield judged("cuda:1", problem, difference=apart, notes=b.notes)
+    yield checked_result("cuda:1", problem, difference=apart, notes=b.notes)
     longer = {"training.iterations": 15}
     a, b = train(change(first, longer)), train(change(first, longer), b.state)
     apart = difference(b.theta, a.theta)
     problem = None if apart <= AGREEMENT else f"differs from a run on cuda:0 alone by {apart:.1e}"
-    yield judged("from cuda:1 to cuda:0", problem, difference=apart)
+    yield checked_result("from cuda:1 to cuda:0", problem, difference=apart)
 
 
-def auto(lab: Lab) -> Iterator[Finding]:
+def auto(setup: Setup) -> Iterator[Finding]:
     """Report the device and the engine that `auto` chooses when no measurements are cached."""
-    os.environ["XDG_CACHE_HOME"] = str(lab.scratch)
-    works = {"waves": WAVES} if lab.tiny else {"waves": WAVES, "images": IMAGES}
+    os.environ["XDG_CACHE_HOME"] = str(setup.scratch)
+    works = {"waves": WAVES} if setup.tiny else {"waves": WAVES, "images": IMAGES}
     for title, work in works.items():
         began = time.monotonic()
-        experiment = set_up(lab.settings(work, {"compute.device": "auto" if lab.on_cuda else lab.device}))
+        experiment = set_up(setup.settings(work, {"compute.device": "auto" if setup.on_cuda else setup.device}))
         device = experiment.device.name
-        problem = f"auto took {device}" if lab.on_cuda and not device.startswith("cuda") else None
+        problem = f"auto took {device}" if setup.on_cuda and not device.startswith("cuda") else None
         # The reason contains milliseconds, which are meaningless on a simulated device.
-        reason = None if lab.no_figures else experiment.engine_reason
-        took = None if lab.no_figures else round(time.monotonic() - began, 2)
+        reason = None if setup.figures_skip_reason else experiment.engine_reason
+        took = None if setup.figures_skip_reason else round(time.monotonic() - began, 2)
         engine = experiment.settings.compute.engine
-        yield judged(title, problem, device=device, engine=engine, reason=reason, seconds=took)
+        yield checked_result(title, problem, device=device, engine=engine, reason=reason, seconds=took)
 
 
-def resume(lab: Lab) -> Iterator[Finding]:
+def resume(setup: Setup) -> Iterator[Finding]:
     """Kill a run with SIGKILL, resume it, and compare its parameters with those of an uninterrupted run."""
-    ends = 12 if lab.tiny else 200
-    settings = lab.settings(
+    ends = 12 if setup.tiny else 200
+    settings = setup.settings(
         WAVES,
         {
             **SHORT, "training.iterations": ends, "compute.engine": "batched", "compute.precision": "float64",
@@ -212,16 +224,16 @@ def resume(lab: Lab) -> Iterator[Finding]:
         },
     )  # fmt: skip
     # Each runs in its own process; this one does not touch the device before they are forked.
-    whole = _in_child(_whole_run, settings, lab.scratch / "whole")
-    _in_child(_killed_run, settings, lab.scratch / "killed")
-    (folder,) = map(RunFolder, (lab.scratch / "killed").iterdir())
+    whole = _in_child(_whole_run, settings, setup.scratch / "whole")
+    _in_child(_killed_run, settings, setup.scratch / "killed")
+    (folder,) = map(RunFolder, (setup.scratch / "killed").iterdir())
     resumed = _in_child(_resumed_run, settings, folder.path)
     if not whole or not resumed:
-        yield judged("kill and resume", f"the {'resumed run' if whole else 'uninterrupted run'} died")
+        yield checked_result("kill and resume", f"the {'resumed run' if whole else 'uninterrupted run'} died")
         return
     apart = difference(torch.tensor(resumed), torch.tensor(whole))
     problem = None if apart <= AGREEMENT else f"differs from an uninterrupted run by {apart:.1e}"
-    yield judged("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
+    yield checked_result("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
 
 
 def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings, folder: Path) -> list[float]:
@@ -240,7 +252,7 @@ def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings,
 
 
 def _whole_run(settings: Settings, folder: Path) -> list[float]:
-    return _ended(Session.start(settings, runs_dir=folder))
+    return _train_to_end(Session.start(settings, runs_dir=folder))
 
 
 def _killed_run(settings: Settings, folder: Path) -> list[float]:
@@ -254,10 +266,10 @@ def _killed_run(settings: Settings, folder: Path) -> list[float]:
 
 
 def _resumed_run(settings: Settings, folder: Path) -> list[float]:
-    return _ended(Session.resume(RunFolder(folder)))
+    return _train_to_end(Session.resume(RunFolder(folder)))
 
 
-def _ended(session: Session) -> list[float]:
+def _train_to_end(session: Session) -> list[float]:
     """Train to the end, and return the meta-parameters after the last meta-step."""
     for _ in session:
         pass
@@ -266,42 +278,43 @@ def _ended(session: Session) -> list[float]:
     return [value for _, p in sorted(part(state.tensors, "theta").items()) for value in p.flatten().tolist()]
 
 
-def learning(lab: Lab) -> Iterator[Finding]:
+def learning(setup: Setup) -> Iterator[Finding]:
     """Train until the validation accuracy reaches 95 % or time runs out.
 
     The data set is Omniglot if it has been packed, otherwise glyphs.
     """
     real = paths.omniglot_cache().is_file()
     name = "omniglot-5way-1shot-finn" if real else "glyphs"
-    every, tasks = (5, 2) if lab.tiny else (250, 200)
+    every, tasks = (5, 2) if setup.tiny else (250, 200)
     more: dict[str, str | int] = {
-        "compute.device": lab.device, "evaluation.every": every, "evaluation.tasks": tasks, "evaluation.test_tasks": 2,
+        "compute.device": setup.device, "evaluation.every": every, "evaluation.tasks": tasks,
+        "evaluation.test_tasks": 2,
     }  # fmt: skip
-    if lab.tiny:
+    if setup.tiny:
         more |= {"model.filters": 4, "training.iterations": 5, "compute.engine": "batched", "compute.threads": 1}
     trainer = Trainer(change(presets.load(name).settings, more))
     title = f"{'Omniglot' if real else 'glyphs, not Omniglot, which is not packed here'} ({name})"
     began, best = time.monotonic(), None
     for event in trainer.events():
         if isinstance(event, Failed):
-            yield judged(title, event.sentence)
+            yield checked_result(title, event.sentence)
             return
         if isinstance(event, Evaluated):
             accuracy, interval = event.evaluation.final
             best = max(best or 0.0, accuracy)
             took = round(time.monotonic() - began, 1)
-            if not lab.no_figures:
-                yield found(
+            if not setup.figures_skip_reason:
+                yield result(
                     title, meta_steps=event.iteration, validation_accuracy=accuracy, ci95=interval, tasks=tasks,
                     seconds=took,
                 )  # fmt: skip
-            if accuracy >= ENOUGH or lab.seconds_left() <= 0:
+            if accuracy >= ENOUGH or setup.seconds_left() <= 0:
                 trainer.submit(Stop())
     reached = best is not None and best >= ENOUGH
-    if lab.tiny:
+    if setup.tiny:
         problem = None if best is not None else "nothing was validated"
-        yield judged("a few meta-steps and a validation", problem)
+        yield checked_result("a few meta-steps and a validation", problem)
         yield skipped(title, "a tiny network does not learn to 95 %")
     else:
         problem = None if reached else f"the best validation accuracy in its time was {best}, below {ENOUGH}"
-        yield judged(title, problem, best_validation_accuracy=best, seconds=round(time.monotonic() - began, 1))
+        yield checked_result(title, problem, best_validation_accuracy=best, seconds=round(time.monotonic() - began, 1))

@@ -36,7 +36,7 @@ def noisy(meta: Params) -> Params:
     return {name: p.detach() * (1 + 0.2 * noise[name]) + 0.02 * noise[name] for name, p in meta.items()}
 
 
-def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Params) -> float:
+def difference_quotient(loss: Callable[[Params], Tensor], meta: Params, gradients: Params) -> float:
     """Return the central difference of `loss` along `gradients`, divided by the squared norm of `gradients`.
 
     If the gradients are correct, the result is 1 except for rounding errors.

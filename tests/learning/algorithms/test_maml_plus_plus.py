@@ -28,7 +28,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state
 from metatui.utils.errors import BadInput
-from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, differences, noisy
+from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, difference_quotient, noisy
 from tests.learning.algorithms.references import check_training
 
 STEPS = 3
@@ -133,7 +133,7 @@ def test_central_differences(base: Settings) -> None:
     assert len(gradients) > len(experiment.algorithm.parameters)
     for names in (list(gradients), [name for name in gradients if "/" in name]):
         some = {name: g if name in names else torch.zeros_like(g) for name, g in gradients.items()}
-        slope = differences(lambda moved: plain_maml_plus_plus(experiment, moved, episodes, 0.2)[1], meta, some)
+        slope = difference_quotient(lambda moved: plain_maml_plus_plus(experiment, moved, episodes, 0.2)[1], meta, some)
         assert abs(slope - 1) < 1e-6
 
 
@@ -325,4 +325,4 @@ def test_other_inner_loops_with_learned_rates(base: Settings, settings: dict[str
         losses = [w * experiment.loss.each(o, episodes.query_y).mean() for w, o in zip(weights, outputs, strict=True)]
         return torch.stack(losses).sum()
 
-    assert abs(differences(loss, meta, results["loop"].gradients) - 1) < 1e-5
+    assert abs(difference_quotient(loss, meta, results["loop"].gradients) - 1) < 1e-5

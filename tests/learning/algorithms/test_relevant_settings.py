@@ -51,7 +51,7 @@ If the setting has an effect only together with another one, they also change th
 """
 
 
-def numbers(settings: Settings) -> list[object]:
+def losses_of_training(settings: Settings) -> list[object]:
     """Train with `settings`, and return the meta-losses and the losses of the final test."""
     events = list(Trainer(settings).events())
     losses = [event.meta_loss for event in events if isinstance(event, Progress)]
@@ -83,11 +83,11 @@ def cases() -> Iterator[tuple[str, Settings]]:
 
 @pytest.mark.parametrize(("name", "settings"), cases(), ids=ALGORITHMS.names())
 def test_settings_have_an_effect_if_they_are_relevant(name: str, settings: Settings) -> None:
-    plain, wrong = numbers(settings), []
+    plain, wrong = losses_of_training(settings), []
     for path in own_settings(name):
         needed = {key: value for key, value in OTHER[path].items() if key != path}
-        before = numbers(change(settings, needed)) if needed else plain
+        before = losses_of_training(change(settings, needed)) if needed else plain
         other = change(settings, OTHER[path])
-        if FIELDS[path].is_relevant(other) != (numbers(other) != before):
+        if FIELDS[path].is_relevant(other) != (losses_of_training(other) != before):
             wrong.append(path)
     assert wrong == []

@@ -24,7 +24,7 @@ from metatui.learning.data.cifar100.files import read
 from metatui.learning.data.cifar100.source import Cifar100Source
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
-from tests.cifar_files import archive, archive_of, images, published, string, write_folder
+from tests.cifar_files import archive_bytes, images, pickle_bytes, string, write_archive, write_folder
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SMALL = {"train": 3, "test": 2}
@@ -80,7 +80,7 @@ def test_read_folder_and_archive(root: Path, tmp_path: Path) -> None:
             image for pixels, labels in parts for image, fine in zip(pixels, labels, strict=True) if fine == label
         ]
         assert np.array_equal(found[label], expected)
-    assert np.array_equal(read(archive(root, tmp_path / "archive")), found)
+    assert np.array_equal(read(write_archive(root, tmp_path / "archive")), found)
 
 
 def test_nothing_in_a_file_is_executed(root: Path, tmp_path: Path) -> None:
@@ -116,12 +116,12 @@ def archive_file(root: Path) -> Path:
 
 def relabelled(data: bytes) -> bytes:
     pixels, fine = images(SMALL["test"], "test")
-    return published(pixels, fine[1:] + fine[:1], [0] * len(fine))
+    return pickle_bytes(pixels, fine[1:] + fine[:1], [0] * len(fine))
 
 
 def unbalanced(data: bytes) -> bytes:
     pixels, fine = images(SMALL["test"], "test")
-    return published(pixels, [fine[0], *fine[:-1]])
+    return pickle_bytes(pixels, [fine[0], *fine[:-1]])
 
 
 BAD: dict[str, tuple[Damage, str]] = {
@@ -131,7 +131,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "empty": (folder_file(lambda data: b""), "test' is damaged: "),
     "not a pickle": (folder_file(lambda data: b"\xff" + data), "test' is damaged: "),
     "fewer images": (
-        folder_file(lambda data: published(*images(1, "test"))),
+        folder_file(lambda data: pickle_bytes(*images(1, "test"))),
         "has 100 fine labels, 100 coarse labels and 307,200 bytes of pixels, but must have 200 images of 3,072 bytes",
     ),
     "other labels": (folder_file(relabelled), "has labels that are not those of CIFAR-100"),
@@ -140,15 +140,15 @@ BAD: dict[str, tuple[Damage, str]] = {
         lambda root: archive_file(root).write_bytes(b"\x1f\x8b torn"), ".tar.gz' is damaged: ",
     ),
     "incomplete archive": (
-        lambda root: archive_file(root).write_bytes(archive_of({"cifar-100-python/train": b""})),
+        lambda root: archive_file(root).write_bytes(archive_bytes({"cifar-100-python/train": b""})),
         ".tar.gz' is incomplete: it does not contain cifar-100-python/test",
     ),
     "link in the archive": (
-        lambda root: archive_file(root).write_bytes(archive_of({"cifar-100-python/train": None})),
+        lambda root: archive_file(root).write_bytes(archive_bytes({"cifar-100-python/train": None})),
         ".tar.gz' is incomplete: it does not contain cifar-100-python/train",
     ),
     "crowded archive": (
-        lambda root: archive_file(root).write_bytes(archive_of(dict.fromkeys("abcdefghijklmnopqr", b""))),
+        lambda root: archive_file(root).write_bytes(archive_bytes(dict.fromkeys("abcdefghijklmnopqr", b""))),
         "is not the published archive: it has too many files, or files that are too large",
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from metatui.learning.data.image_folder.scan import list_folder
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from metatui.utils.progress import packing
-from tests.folder_files import pattern, stored, write_class, write_classes
+from tests.folder_files import encode_image, pattern, write_class, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +79,8 @@ def test_listener_can_stop_packing_at_any_image(root: Path, monkeypatch: pytest.
 
 def test_undecodable_files_are_left_out(root: Path) -> None:
     (root / "cat" / "000.png").write_bytes(b"")
-    (root / "dog" / "002.png").write_bytes(stored(pattern(5), "GIF"))
-    (root / "eel" / "001.jpeg").write_bytes(stored(pattern(6), "JPEG")[:-40])
+    (root / "dog" / "002.png").write_bytes(encode_image(pattern(5), "GIF"))
+    (root / "eel" / "001.jpeg").write_bytes(encode_image(pattern(6), "JPEG")[:-40])
     listing = list_folder(str(root))
     for now in (True, False):
         found = load(listing, size=8, rgb=True)
@@ -122,7 +122,7 @@ def touched(root: Path) -> None:
 
 
 def changed(root: Path) -> None:
-    (root / "cat" / "000.png").write_bytes(stored(pattern(99)))
+    (root / "cat" / "000.png").write_bytes(encode_image(pattern(99)))
 
 
 def added(root: Path) -> None:

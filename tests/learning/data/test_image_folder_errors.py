@@ -14,7 +14,7 @@ import pytest
 from metatui.cli.main import main
 from metatui.learning.data.image_folder import cache, scan
 from metatui.utils import paths
-from tests.folder_files import names, pattern, stored, write_class, write_classes
+from tests.folder_files import encode_image, names, pattern, write_class, write_classes
 
 MANY = names(30)
 """Names of enough classes for a random split into training, validation and test classes."""
@@ -29,7 +29,7 @@ def nothing(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def a_file(root: Path, patch: pytest.MonkeyPatch) -> None:
-    root.write_bytes(stored(pattern(1)))
+    root.write_bytes(encode_image(pattern(1)))
 
 
 def a_pipe(root: Path, patch: pytest.MonkeyPatch) -> None:

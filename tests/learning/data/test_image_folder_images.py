@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
 from metatui.learning.data.image_folder.images import MAX_PIXELS, UnusableImageError, decode_image
-from tests.folder_files import chunk, pattern, png, stored
+from tests.folder_files import chunk, encode_image, pattern, png
 
 RED = (200, 10, 30)
 
@@ -28,11 +28,11 @@ def plain(mode: str, colour: object) -> Image.Image:
 def indexed(**options: Any) -> bytes:
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, *RED])
-    return stored(image, **options)
+    return encode_image(image, **options)
 
 
 def grey_16(value: int) -> bytes:
-    return stored(Image.fromarray(np.full((20, 20), value, np.uint16)))
+    return encode_image(Image.fromarray(np.full((20, 20), value, np.uint16)))
 
 
 def colours_16(*values: int) -> bytes:
@@ -41,32 +41,38 @@ def colours_16(*values: int) -> bytes:
 
 
 def animated() -> bytes:
-    return stored(plain("RGB", RED), save_all=True, append_images=[plain("RGB", (0, 0, 255))])
+    return encode_image(plain("RGB", RED), save_all=True, append_images=[plain("RGB", (0, 0, 255))])
 
 
 KINDS: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
-    "colours": (lambda: stored(plain("RGB", RED)), RED),
-    "grey": (lambda: stored(plain("L", 77)), (77, 77, 77)),
-    "black and white": (lambda: stored(plain("1", 1)), (255, 255, 255)),
+    "colours": (lambda: encode_image(plain("RGB", RED)), RED),
+    "grey": (lambda: encode_image(plain("L", 77)), (77, 77, 77)),
+    "black and white": (lambda: encode_image(plain("1", 1)), (255, 255, 255)),
     "a palette": (indexed, RED),
     "a palette with a transparent colour": (lambda: indexed(transparency=1), (255, 255, 255)),
     "a palette with a half-transparent colour": (lambda: indexed(transparency=b"\xff\x80"), (227, 132, 142)),
-    "a transparent colour": (lambda: stored(plain("RGB", RED), transparency=RED), (255, 255, 255)),
-    "alpha, opaque": (lambda: stored(plain("RGBA", (*RED, 255))), RED),
-    "alpha, half": (lambda: stored(plain("RGBA", (*RED, 128))), (227, 132, 142)),
-    "alpha, transparent": (lambda: stored(plain("RGBA", (*RED, 0))), (255, 255, 255)),
-    "grey with alpha": (lambda: stored(plain("LA", (0, 128))), (127, 127, 127)),
+    "a transparent colour": (lambda: encode_image(plain("RGB", RED), transparency=RED), (255, 255, 255)),
+    "alpha, opaque": (lambda: encode_image(plain("RGBA", (*RED, 255))), RED),
+    "alpha, half": (lambda: encode_image(plain("RGBA", (*RED, 128))), (227, 132, 142)),
+    "alpha, transparent": (lambda: encode_image(plain("RGBA", (*RED, 0))), (255, 255, 255)),
+    "grey with alpha": (lambda: encode_image(plain("LA", (0, 128))), (127, 127, 127)),
     "16 bits of grey": (lambda: grey_16(100 * 257 + 100), (100, 100, 100)),
     "16 bits of dark grey": (lambda: grey_16(300), (1, 1, 1)),
     "16 bits of white": (lambda: grey_16(65535), (255, 255, 255)),
     "16 bits of colours": (lambda: colours_16(200 * 257, 10 * 257, 30 * 257), RED),
     "an animation": (animated, RED),
-    "JPEG": (lambda: stored(plain("RGB", RED), "JPEG", quality=95), RED),
-    "JPEG, progressive": (lambda: stored(plain("RGB", RED), "JPEG", quality=95, progressive=True), RED),
-    "JPEG, grey": (lambda: stored(plain("L", 77), "JPEG", quality=95), (77, 77, 77)),
-    "JPEG, CMYK": (lambda: stored(plain("CMYK", (0, 255, 255, 55)), "JPEG", quality=95), (200, 0, 0)),
-    "JPEG, two images": (lambda: stored(plain("RGB", RED), "MPO", save_all=True, append_images=[plain("L", 0)]), RED),
-    "JPEG, invalid EXIF": (lambda: stored(plain("RGB", RED), "JPEG", quality=95, exif=b"Exif\0\0II*\0\xff\xff"), RED),
+    "JPEG": (lambda: encode_image(plain("RGB", RED), "JPEG", quality=95), RED),
+    "JPEG, progressive": (lambda: encode_image(plain("RGB", RED), "JPEG", quality=95, progressive=True), RED),
+    "JPEG, grey": (lambda: encode_image(plain("L", 77), "JPEG", quality=95), (77, 77, 77)),
+    "JPEG, CMYK": (lambda: encode_image(plain("CMYK", (0, 255, 255, 55)), "JPEG", quality=95), (200, 0, 0)),
+    "JPEG, two images": (
+        lambda: encode_image(plain("RGB", RED), "MPO", save_all=True, append_images=[plain("L", 0)]),
+        RED,
+    ),
+    "JPEG, invalid EXIF": (
+        lambda: encode_image(plain("RGB", RED), "JPEG", quality=95, exif=b"Exif\0\0II*\0\xff\xff"),
+        RED,
+    ),
 }
 
 
@@ -93,16 +99,16 @@ def test_exif_orientation(orientation: int, kind: str) -> None:
     image = Image.fromarray(np.arange(40 * 24 * 3, dtype=np.int64).reshape(40, 24, 3).astype(np.uint8) // 2)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = stored(image, kind, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
+    data = encode_image(image, kind, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
     with Image.open(io.BytesIO(data)) as opened:
-        upright = stored(ImageOps.exif_transpose(opened))
+        upright = encode_image(ImageOps.exif_transpose(opened))
     assert np.abs(decode_image(data, 24, rgb=True).astype(int) - decode_image(upright, 24, rgb=True)).max() <= 2
 
 
 def test_non_square_images_are_squeezed() -> None:
     wide = Image.new("RGB", (90, 10), "red")
     wide.paste("blue", (45, 0, 90, 10))
-    red, green, blue = decode_image(stored(wide), 16, rgb=True).astype(int)
+    red, green, blue = decode_image(encode_image(wide), 16, rgb=True).astype(int)
     assert red[:, :6].min() > 250
     assert red[:, 10:].max() < 5
     assert blue[:, 10:].min() > 250
@@ -111,7 +117,7 @@ def test_non_square_images_are_squeezed() -> None:
 
 def test_large_photographs_match_exact_resizing() -> None:
     large = pattern(1).resize((1200, 900), Image.Resampling.BICUBIC)
-    quick = decode_image(stored(large, "JPEG", quality=95), 32, rgb=True).astype(int)
+    quick = decode_image(encode_image(large, "JPEG", quality=95), 32, rgb=True).astype(int)
     exact = np.asarray(large.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1).astype(int)
     assert np.abs(quick - exact).max() <= 6
 
@@ -120,16 +126,16 @@ def long_text() -> bytes:
     return chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(2 * PngImagePlugin.MAX_TEXT_CHUNK)))
 
 
-GOOD = stored(pattern(2))
-PHOTOGRAPH = stored(pattern(2), "JPEG")
+GOOD = encode_image(pattern(2))
+PHOTOGRAPH = encode_image(pattern(2), "JPEG")
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "is empty"),
     "text": (lambda: b"not an image at all", "is not a PNG or JPEG image"),
     "a web page": (lambda: b"<!DOCTYPE html><html>404</html>" * 50, "is not a PNG or JPEG image"),
-    "GIF": (lambda: stored(pattern(2), "GIF"), "is not a PNG or JPEG image"),
-    "BMP": (lambda: stored(pattern(2), "BMP"), "is not a PNG or JPEG image"),
-    "TIFF": (lambda: stored(pattern(2), "TIFF"), "is not a PNG or JPEG image"),
+    "GIF": (lambda: encode_image(pattern(2), "GIF"), "is not a PNG or JPEG image"),
+    "BMP": (lambda: encode_image(pattern(2), "BMP"), "is not a PNG or JPEG image"),
+    "TIFF": (lambda: encode_image(pattern(2), "TIFF"), "is not a PNG or JPEG image"),
     "zeros": (lambda: bytes(1000), "is not a PNG or JPEG image"),
     "PNG truncated in its header": (lambda: GOOD[:20], "is damaged"),
     "PNG truncated after its header": (lambda: GOOD[:40], "is damaged near its start"),

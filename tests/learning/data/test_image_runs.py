@@ -20,7 +20,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
 from tests.cifar_files import write_folder
-from tests.folder_files import names, pattern, stored, write_classes
+from tests.folder_files import encode_image, names, pattern, write_classes
 
 EACH = 4
 """Number of images in each class."""
@@ -47,7 +47,7 @@ def write_mini_imagenet(root: Path) -> Path:
                 for copy in range(EACH):
                     filename = f"{label}{copy:08d}.jpg"
                     image = pattern(int(label[1:]), copy).resize((16, 16))
-                    (root / "images" / filename).write_bytes(stored(image, "JPEG"))
+                    (root / "images" / filename).write_bytes(encode_image(image, "JPEG"))
                     rows.writerow([filename, label])
     return root
 

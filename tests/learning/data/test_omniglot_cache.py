@@ -116,7 +116,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-def refused(path: Path, layout: Layout = SMALL) -> str:
+def refusal_message(path: Path, layout: Layout = SMALL) -> str:
     with pytest.raises(BadInput) as caught:
         load(path, layout=layout)
     sentence = str(caught.value)
@@ -137,7 +137,7 @@ def test_cache_loads(tmp_path: Path) -> None:
 def test_damaged_cache_is_refused(kind: str, tmp_path: Path) -> None:
     make, said = BROKEN[kind]
     (tmp_path / "packed").write_bytes(make())
-    assert said in refused(tmp_path / "packed")
+    assert said in refusal_message(tmp_path / "packed")
 
 
 @settings(max_examples=40, deadline=None)
@@ -154,12 +154,12 @@ def test_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, at: i
 def test_truncated_cache_is_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
     path = tmp_path_factory.mktemp("cache") / "packed"
     path.write_bytes(GOOD[:length])
-    refused(path)
+    refusal_message(path)
 
 
 def test_other_characters_are_refused(tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(GOOD)
-    assert "must hold images as uint8 [5, 20, 28, 28]" not in refused(
+    assert "must hold images as uint8 [5, 20, 28, 28]" not in refusal_message(
         tmp_path / "packed", {"images_background": {"Greek": 5}}
     )
 
@@ -175,10 +175,10 @@ def test_folders_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "endless").symlink_to("/dev/zero")
     for name in ("folder", "pipe", "endless"):
-        assert "is not a file" in refused(tmp_path / name)
+        assert "is not a file" in refusal_message(tmp_path / name)
 
 
 def test_too_large_cache_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "large").open("wb") as file:
         file.truncate(65 * 1024 * 1024)  # sparse
-    assert "is too large" in refused(tmp_path / "large")
+    assert "is too large" in refusal_message(tmp_path / "large")

@@ -20,7 +20,7 @@ from metatui.learning.data.omniglot import download as omniglot_download
 from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.download import download
 from metatui.utils.errors import MetatuiError
-from tests.omniglot_files import SMALL, archive, published
+from tests.omniglot_files import SMALL, make_files, write_archives
 
 PARTS = ("images_background", "images_evaluation")
 
@@ -54,7 +54,7 @@ def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Make torchvision download valid zip files from a local server, and yield the folder that contains them."""
-    folder = archive(published(), tmp_path / "server")
+    folder = write_archives(make_files(), tmp_path / "server")
     omniglot = torchvision_datasets().Omniglot
     md5 = {part: hashlib.md5((folder / f"{part}.zip").read_bytes()).hexdigest() for part in PARTS}
     monkeypatch.setattr(omniglot, "zips_md5", md5)

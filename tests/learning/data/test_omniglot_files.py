@@ -16,7 +16,7 @@ from metatui.learning.data.omniglot import files
 from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
 from metatui.utils.errors import BadInput, MetatuiError
-from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
+from tests.omniglot_files import SMALL, Files, make_files, png, write_archives, write_files, zip_bytes
 
 FIRST = "images_background/Greek/character01/0000_01.png"
 
@@ -27,7 +27,7 @@ def packed(folder: Path, tmp_path: Path) -> torch.Tensor:
     return load(target, layout=SMALL)[0]
 
 
-def refused(folder: Path, tmp_path: Path) -> str:
+def refusal_message(folder: Path, tmp_path: Path) -> str:
     """Check that packing `folder` fails without leaving files behind, and return the error message."""
     with pytest.raises(BadInput) as caught:
         pack(folder, to=tmp_path / "out" / "small.safetensors", layout=SMALL)
@@ -45,12 +45,12 @@ def test_published_counts() -> None:
 
 
 def test_zips_and_folders_give_the_same_images(tmp_path: Path) -> None:
-    files = published()
+    files = make_files()
     folders = (
-        archive(files, tmp_path / "zips"),
-        unpack(files, tmp_path / "folders"),
-        archive(files, tmp_path / "torchvision" / "omniglot-py").parent,
-        unpack(files, tmp_path / "unpacked" / "omniglot-py").parent,
+        write_archives(files, tmp_path / "zips"),
+        write_files(files, tmp_path / "folders"),
+        write_archives(files, tmp_path / "torchvision" / "omniglot-py").parent,
+        write_files(files, tmp_path / "unpacked" / "omniglot-py").parent,
     )
     first, *others = (packed(folder, tmp_path) for folder in folders)
     assert first.shape == (5, 20, 28, 28)
@@ -59,16 +59,16 @@ def test_zips_and_folders_give_the_same_images(tmp_path: Path) -> None:
 
 
 def test_one_part_zipped_and_one_unpacked(tmp_path: Path) -> None:
-    files = published()
-    archive({"images_background": files["images_background"]}, tmp_path / "both")
-    unpack({"images_evaluation": files["images_evaluation"]}, tmp_path / "both")
+    files = make_files()
+    write_archives({"images_background": files["images_background"]}, tmp_path / "both")
+    write_files({"images_evaluation": files["images_evaluation"]}, tmp_path / "both")
     assert packed(tmp_path / "both", tmp_path).shape[0] == 5
 
 
 def test_zip_precedes_an_incomplete_folder(tmp_path: Path) -> None:
-    files = published()
-    archive(files, tmp_path / "both")
-    unpack({"images_background": {FIRST: png()}}, tmp_path / "both")
+    files = make_files()
+    write_archives(files, tmp_path / "both")
+    write_files({"images_background": {FIRST: png()}}, tmp_path / "both")
     assert packed(tmp_path / "both", tmp_path).shape[0] == 5
 
 
@@ -82,18 +82,18 @@ def test_decoded_drawing() -> None:
 
 
 def test_hidden_macos_files_are_skipped(tmp_path: Path) -> None:
-    files = published()
+    files = make_files()
     files["images_background"]["images_background/.DS_Store"] = b"x"
     files["images_background"]["__MACOSX/images_background/._Greek"] = b"x"
-    assert packed(archive(files, tmp_path / "zips"), tmp_path).shape[0] == 5
+    assert packed(write_archives(files, tmp_path / "zips"), tmp_path).shape[0] == 5
     del files["images_background"]["__MACOSX/images_background/._Greek"]
-    assert packed(unpack(files, tmp_path / "folders"), tmp_path).shape[0] == 5
+    assert packed(write_files(files, tmp_path / "folders"), tmp_path).shape[0] == 5
 
 
 def test_progress_counts_drawings(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     progress = lambda done, total: seen.append((done, total))  # noqa: E731
-    pack(archive(published(), tmp_path / "zips"), to=tmp_path / "x", layout=SMALL, progress=progress)
+    pack(write_archives(make_files(), tmp_path / "zips"), to=tmp_path / "x", layout=SMALL, progress=progress)
     assert seen == [(20, 100), (40, 100), (60, 100), (80, 100), (100, 100)]
 
 
@@ -160,25 +160,25 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-@pytest.mark.parametrize("arrange", [archive, unpack])
+@pytest.mark.parametrize("arrange", [write_archives, write_files])
 def test_wrong_files_are_refused(kind: str, arrange: Callable[[Files, Path], Path], tmp_path: Path) -> None:
     change, said = WRONG[kind]
-    files = published()
+    files = make_files()
     change(files["images_background"])
     (tmp_path / "data" / "images_background").mkdir(parents=True)
-    sentence = refused(arrange(files, tmp_path / "data"), tmp_path)
+    sentence = refusal_message(arrange(files, tmp_path / "data"), tmp_path)
     assert said in sentence
     assert str(tmp_path / "data" / "images_background") in sentence
 
 
 def with_zip(tmp_path: Path, data: bytes) -> Path:
-    folder = archive(published(), tmp_path / "data")
+    folder = write_archives(make_files(), tmp_path / "data")
     (folder / "images_background.zip").write_bytes(data)
     return folder
 
 
 def good_zip() -> bytes:
-    return zipped(published()["images_background"])
+    return zip_bytes(make_files()["images_background"])
 
 
 def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
@@ -193,13 +193,13 @@ def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
 
 
 def _bomb() -> bytes:
-    return zipped(published()["images_background"] | {FIRST: bytes(20_000_000)})
+    return zip_bytes(make_files()["images_background"] | {FIRST: bytes(20_000_000)})
 
 
 def _recompressed(method: int) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as opened:
-        for name, data in published()["images_background"].items():
+        for name, data in make_files()["images_background"].items():
             opened.writestr(name, data)
     return file.getvalue()
 
@@ -207,7 +207,7 @@ def _recompressed(method: int) -> bytes:
 def _twice() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as opened:
-        for name, data in published()["images_background"].items():
+        for name, data in make_files()["images_background"].items():
             opened.writestr(name, data)
         with pytest.warns(UserWarning, match="Duplicate name"):
             opened.writestr(FIRST, png())
@@ -222,13 +222,15 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated in the middle": (lambda: good_zip()[: len(good_zip()) // 2], "is damaged"),
     "truncated by a byte": (lambda: good_zip()[:-1], "is damaged"),
     "start missing": (lambda: good_zip()[1000:], "images_background.zip"),
-    "outside": (lambda: zipped(published()["images_background"] | {"../../evil.png": png()}), "'../../evil.png'"),
-    "hidden and outside": (lambda: zipped(published()["images_background"] | {"../.evil": b"x"}), "'../.evil'"),
-    "absolute": (lambda: zipped(published()["images_background"] | {"/etc/passwd": b"x"}), "'/etc/passwd'"),
-    "backslashes": (lambda: zipped(published()["images_background"] | {"..\\evil.png": png()}), "evil.png"),
-    "a zip of the folder": (lambda: zipped({f"omniglot/{n}": d for n, d in published()["images_background"].items()}),
-                            "which is not an Omniglot drawing"),
-    "the other part": (lambda: zipped(published()["images_evaluation"]), "images_evaluation/Angelic"),
+    "outside": (lambda: zip_bytes(make_files()["images_background"] | {"../../evil.png": png()}), "'../../evil.png'"),
+    "hidden and outside": (lambda: zip_bytes(make_files()["images_background"] | {"../.evil": b"x"}), "'../.evil'"),
+    "absolute": (lambda: zip_bytes(make_files()["images_background"] | {"/etc/passwd": b"x"}), "'/etc/passwd'"),
+    "backslashes": (lambda: zip_bytes(make_files()["images_background"] | {"..\\evil.png": png()}), "evil.png"),
+    "a zip of the folder": (
+        lambda: zip_bytes({f"omniglot/{n}": d for n, d in make_files()["images_background"].items()}),
+        "which is not an Omniglot drawing",
+    ),
+    "the other part": (lambda: zip_bytes(make_files()["images_evaluation"]), "images_evaluation/Angelic"),
     "bomb": (_bomb, "has 20,000,000 bytes, too many for a drawing"),
     "wrong length": (lambda: _edited(CENTRAL, 24, (10).to_bytes(4, "little")), "is damaged"),
     "wrong checksum": (lambda: _edited(CENTRAL, 16, b"\0\0\0\0"), "is damaged"),
@@ -246,7 +248,7 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("kind", WRONG_ZIPS)
 def test_wrong_zips_are_refused(kind: str, tmp_path: Path) -> None:
     make, said = WRONG_ZIPS[kind]
-    sentence = refused(with_zip(tmp_path, make()), tmp_path)
+    sentence = refusal_message(with_zip(tmp_path, make()), tmp_path)
     assert said in sentence
     assert "images_background.zip" in sentence
     assert not any("evil" in name for _, _, names in os.walk(tmp_path) for name in names)
@@ -256,25 +258,25 @@ def test_too_large_zip_is_refused(tmp_path: Path) -> None:
     folder = with_zip(tmp_path, b"")
     with (folder / "images_background.zip").open("wb") as file:
         file.truncate(65 * 1024 * 1024)  # sparse
-    assert "is too large: at most 67,108,864 bytes" in refused(folder, tmp_path)
+    assert "is too large: at most 67,108,864 bytes" in refusal_message(folder, tmp_path)
 
 
 def test_missing_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.zip").write_bytes(good_zip())
     for folder in (tmp_path / "empty", tmp_path / "file.zip", tmp_path / "nowhere"):
-        sentence = refused(folder, tmp_path)
+        sentence = refusal_message(folder, tmp_path)
         assert f"'{folder}' must contain images_background.zip or the folder images_background" in sentence
 
 
 def test_invalid_folder_name_is_refused(tmp_path: Path) -> None:
-    assert "a�b" in refused(tmp_path / "a\0b", tmp_path)
+    assert "a�b" in refusal_message(tmp_path / "a\0b", tmp_path)
 
 
 def test_missing_second_part_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = archive({"images_background": published()["images_background"]}, tmp_path / "data")
+    folder = write_archives({"images_background": make_files()["images_background"]}, tmp_path / "data")
     monkeypatch.setattr(files, "_member", None)
-    assert "must contain images_evaluation.zip" in refused(folder, tmp_path)
+    assert "must contain images_evaluation.zip" in refusal_message(folder, tmp_path)
 
 
 def _as_folder(path: Path) -> None:
@@ -304,20 +306,20 @@ def _as_its_own_link(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_as_folder, _as_pipe, _as_loose_link, _as_endless_link, _as_its_own_link])
 def test_drawing_that_is_not_a_file_is_refused(spoil: Callable[[Path], None], tmp_path: Path) -> None:
-    folder = unpack(published(), tmp_path / "data")
+    folder = write_files(make_files(), tmp_path / "data")
     spoil(folder / FIRST)
-    assert FIRST in refused(folder, tmp_path)
+    assert FIRST in refusal_message(folder, tmp_path)
 
 
 def test_loop_of_links_ends(tmp_path: Path) -> None:
-    folder = unpack(published(), tmp_path / "data")
+    folder = write_files(make_files(), tmp_path / "data")
     (folder / GREEK / "character03").symlink_to(folder / "images_background")
-    assert "which is not an Omniglot drawing" in refused(folder, tmp_path)
+    assert "which is not an Omniglot drawing" in refusal_message(folder, tmp_path)
 
 
 def test_old_cache_survives_a_failure(tmp_path: Path) -> None:
     target = tmp_path / "small.safetensors"
-    pack(archive(published(), tmp_path / "good"), to=target, layout=SMALL)
+    pack(write_archives(make_files(), tmp_path / "good"), to=target, layout=SMALL)
     before = target.read_bytes()
     with pytest.raises(BadInput):
         pack(with_zip(tmp_path, b"torn"), to=target, layout=SMALL)
@@ -327,5 +329,5 @@ def test_old_cache_survives_a_failure(tmp_path: Path) -> None:
 def test_unwritable_target_is_reported(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file where a folder is needed")
     with pytest.raises(MetatuiError, match="cannot be written") as caught:
-        pack(archive(published(), tmp_path / "good"), to=tmp_path / "blocked" / "x", layout=SMALL)
+        pack(write_archives(make_files(), tmp_path / "good"), to=tmp_path / "blocked" / "x", layout=SMALL)
     assert caught.value.exit_code == 1

@@ -1,7 +1,7 @@
 """Test that every engine agrees with plain autograd on a module and a loss, or refuses them.
 
 Plain autograd itself is compared with finite differences. Most kinds of modules are in
-`metatui.learning.checks.awkward`, and tests/learning/checks/test_awkward.py tests them.
+`metatui.learning.checks.edge_cases`, and tests/learning/checks/test_edge_cases.py tests them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import metatui
-from metatui.learning.checks.awkward import CHOICES as ENGINES
-from metatui.learning.checks.awkward import EngineChoice, Forward
+from metatui.learning.checks.edge_cases import CHOICES as ENGINES
+from metatui.learning.checks.edge_cases import EngineChoice, Forward
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
@@ -36,7 +36,7 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def same_generators() -> Iterator[None]:
+def seeded_generators() -> Iterator[None]:
     """Seed torch's random generator, and restore the states of torch's and Python's generators after the test."""
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
@@ -71,7 +71,7 @@ def ask(
     return metatui.meta_gradient(model, loss, e.support_x, e.support_y, e.query_x, e.query_y, engine=engine, **chosen)
 
 
-def off(found: Params, expected: Params) -> float:
+def relative_error(found: Params, expected: Params) -> float:
     """Return the norm of the difference between two gradients, relative to the norm of the expected gradient."""
     assert found.keys() == expected.keys()
     difference = torch.cat([(found[name] - g).flatten() for name, g in expected.items()])
@@ -92,7 +92,7 @@ def agree_or_refuse(model: nn.Module, loss: LossFn, e: Episodes, steps: int = 3)
                 if engine in MAY_NOT_REFUSE:
                     raise
                 continue
-            assert off(found, expected) <= AGREEMENT, (engine, first_order)
+            assert relative_error(found, expected) <= AGREEMENT, (engine, first_order)
             assert torch.allclose(found_loss, expected_loss, rtol=AGREEMENT, atol=0), (engine, first_order)
 
 
@@ -151,7 +151,7 @@ def test_plain_autograd_starts_each_task_afresh() -> None:
     model, e = Counted().double(), points()
     _, together = plain_meta_gradient(model, F.mse_loss, e, 0.1, 2, first_order=False)
     alone = [plain_meta_gradient(model, F.mse_loss, e.chunk(t, t + 1), 0.1, 2, first_order=False)[1] for t in range(2)]
-    assert off(together, {name: torch.stack([g[name] for g in alone]).mean(0) for name in together}) < 1e-14
+    assert relative_error(together, {name: torch.stack([g[name] for g in alone]).mean(0) for name in together}) < 1e-14
     assert model.calls == 0
 
 
@@ -198,7 +198,7 @@ def test_old_weight_norm() -> None:
             p.copy_(q)
     _, found = ask(model, F.mse_loss, e := points())
     _, expected = plain_meta_gradient(same, F.mse_loss, e, 0.1, 3, first_order=False)
-    assert off(dict(zip(expected, found.values(), strict=True)), expected) <= AGREEMENT
+    assert relative_error(dict(zip(expected, found.values(), strict=True)), expected) <= AGREEMENT
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -209,7 +209,7 @@ def test_grad_mode_of_the_caller(mode: Callable[[], AbstractContextManager[None]
     with mode():
         found = ask(model, F.mse_loss, e, engine)[1]
         assert not torch.is_grad_enabled()
-    assert off(found, expected) == 0
+    assert relative_error(found, expected) == 0
 
 
 def test_caller_objects_do_not_change() -> None:

@@ -91,12 +91,12 @@ def compiled(tiny: Make, **changes: Scalar) -> Settings:
     return tiny(**{"compute__engine": "compiled", "compute__compile_after": 6, **changes})
 
 
-def of(kind: type[E], events: list[Event]) -> list[E]:
+def events_of_type(kind: type[E], events: list[Event]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
 
 
 def losses(events: list[Event]) -> list[float]:
-    return [event.meta_loss for event in of(Progress, events)]
+    return [event.meta_loss for event in events_of_type(Progress, events)]
 
 
 def events_with(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
@@ -150,7 +150,7 @@ def test_switch_is_noted_and_repeatable(tiny: Make, traced: Functions, monkeypat
     trainer = Trainer(settings)
     events = list(trainer.events())
     text = "Meta-steps are compiled from now on and agree with the batched engine; each takes 12.5 ms"
-    assert [(note.iteration, note.text) for note in of(Noted, events)] == [(6, text)]
+    assert [(note.iteration, note.text) for note in events_of_type(Noted, events)] == [(6, text)]
     assert trainer.experiment.measured.ms["compiled"] == 12.5
     assert losses(events) == losses(list(Trainer(settings).events()))
     batched = losses(list(Trainer(tiny(compute__engine="batched", compute__precision="float64")).events()))
@@ -160,7 +160,7 @@ def test_switch_is_noted_and_repeatable(tiny: Make, traced: Functions, monkeypat
 def test_changed_meta_batch_is_compiled_again(tiny: Make, traced: Functions) -> None:
     trainer = Trainer(compiled(tiny))
     events = events_with(trainer, 9, Change("algorithm.meta_batch", 5))
-    assert [note.iteration for note in of(Noted, events)] == [6, 15]
+    assert [note.iteration for note in events_of_type(Noted, events)] == [6, 15]
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])
@@ -173,7 +173,7 @@ def test_resumed_run_switches_at_the_same_meta_step(at: int, tiny: Make, traced:
     again = Trainer(settings, state=saved["last"])
     events = list(again.events())
     assert losses(events) == expected[at:]
-    assert [note.iteration for note in of(Noted, events)] == [max(at, 6)]
+    assert [note.iteration for note in events_of_type(Noted, events)] == [max(at, 6)]
     final = whole.state().tensors
     assert all(torch.equal(tensor, final[name]) for name, tensor in again.state().tensors.items())
 
@@ -186,7 +186,7 @@ def test_failed_compilation_falls_back_to_batched(
 ) -> None:
     monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
     events = list(Trainer(compiled(tiny)).events())
-    (note,) = of(Noted, events)
+    (note,) = events_of_type(Noted, events)
     assert note.text.startswith("Training continues on the batched engine: ")
     assert words in note.text
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
@@ -204,7 +204,7 @@ def test_resumed_run_repeats_failed_compilation(
     events_with(Trainer(settings, save=saved.__setitem__), at, Stop())
     monkeypatch.setattr(compile_switch, "start", working)
     events = list(Trainer(settings, state=saved["last"]).events())
-    (note,) = of(Noted, events)
+    (note,) = events_of_type(Noted, events)
     assert note.text.endswith("on the batched engine: the compilation failed before the run was resumed")
     assert losses(events) == expected[at:]
 
@@ -212,7 +212,7 @@ def test_resumed_run_repeats_failed_compilation(
 def test_switch_is_checkpointed_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     events = list(Trainer(compiled(tiny), save=lambda kind, state: None).events())
-    assert ("last", 6) in [(event.kind, event.iteration) for event in of(Checkpointed, events)]
+    assert ("last", 6) in [(event.kind, event.iteration) for event in events_of_type(Checkpointed, events)]
 
 
 def test_failed_compilation_after_resume_is_reported(
@@ -223,7 +223,7 @@ def test_failed_compilation_after_resume_is_reported(
     events_with(Trainer(settings, save=saved.__setitem__), 9, Stop())
     traced.clear()
     monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1, "no C++ compiler"))
-    (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
+    (note,) = events_of_type(Noted, list(Trainer(settings, state=saved["last"]).events()))
     assert "no C++ compiler; earlier meta-steps were compiled, so rounding may differ from here on" in note.text
 
 
@@ -233,7 +233,7 @@ def test_wrong_compiled_function_is_refused(tiny: Make, traced: Functions, monke
 
     monkeypatch.setattr(compiled_step, "load", load)
     events = list(Trainer(compiled(tiny)).events())
-    (note,) = of(Noted, events)
+    (note,) = events_of_type(Noted, events)
     assert (
         note.text
         == "Training continues on the batched engine: the compiled meta-step does not agree with the eager one"
@@ -272,7 +272,7 @@ def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         tiny, model__hidden=(4,), algorithm__inner_steps=1, training__iterations=4, compute__compile_after=3
     )  # fmt: skip
     events = list(Trainer(settings).events())
-    last = of(Noted, events)[-1]
+    last = events_of_type(Noted, events)[-1]
     assert last.iteration == 3
     assert last.text.startswith("Meta-steps are compiled from now on and agree with the batched engine; each takes ")
     batched = losses(list(Trainer(change(settings, {"compute.engine": "batched"})).events()))

@@ -42,13 +42,15 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "WARM_UP", 1)
 
 
-def repeated(function: Callable[[], None]) -> Callable[[], None]:
+def fake_capture(function: Callable[[], None]) -> Callable[[], None]:
     """Simulate the capture of a CUDA graph: call `function` once, and return it so that each replay calls it again."""
     function()
     return function
 
 
-def captured(settings: Settings, record: Callable[[Callable[[], None]], Callable[[], None]] = repeated) -> Trainer:
+def capturing_trainer(
+    settings: Settings, record: Callable[[Callable[[], None]], Callable[[], None]] = fake_capture
+) -> Trainer:
     """Return a trainer that captures its meta-steps with `record`, as it captures CUDA graphs on a GPU."""
     trainer = Trainer(settings)
     learner = trainer.learner
@@ -75,7 +77,7 @@ def test_captured_meta_steps_match_eager_ones(name: str, rule: dict[str, Any], s
         algorithm__inner_steps=2, algorithm__meta_batch=2, algorithm__grad_clip=0.5, compute__precision="float64",
         compute__engine="batched", compute__threads=1, **rule,
     )  # fmt: skip
-    eager, graphed = Learner(set_up(settings)), captured(settings).learner
+    eager, graphed = Learner(set_up(settings)), capturing_trainer(settings).learner
     assert graphed.captures is not None
     graphed.captures.capture(graphed.sample(range(2)), graphed.algorithm)
     for start in (0, 2):
@@ -90,7 +92,7 @@ def test_captured_meta_steps_match_eager_ones(name: str, rule: dict[str, Any], s
 
 def test_captured_run_matches_eager_run(tiny: Make) -> None:
     settings = tiny(compute__precision="float64", training__iterations=27, evaluation__every=13)
-    events = list(captured(settings).events())
+    events = list(capturing_trainer(settings).events())
     expected = steps(list(Trainer(settings).events()))
     assert [e.iteration for e in steps(events)] == list(range(1, 28))
     assert [e.meta_loss for e in steps(events)] == pytest.approx([e.meta_loss for e in expected], rel=1e-9)
@@ -99,7 +101,7 @@ def test_captured_run_matches_eager_run(tiny: Make) -> None:
 
 
 def test_metrics_are_read_in_groups(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer, read = captured(tiny(training__iterations=35, evaluation__every=0)), []
+    trainer, read = capturing_trainer(tiny(training__iterations=35, evaluation__every=0)), []
     real = trainer.learner.read
 
     def counted(waiting: list[PendingStep]) -> list[MetaStep]:
@@ -112,7 +114,7 @@ def test_metrics_are_read_in_groups(tiny: Make, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_rate_changes_need_no_capture(tiny: Make) -> None:
-    trainer, events = captured(tiny(training__iterations=40)), []
+    trainer, events = capturing_trainer(tiny(training__iterations=40)), []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == 10:
             trainer.submit(Change("algorithm.inner_lr", 0.02))
@@ -124,7 +126,7 @@ def test_rate_changes_need_no_capture(tiny: Make) -> None:
 
 
 def test_command_follows_the_metrics_of_earlier_meta_steps(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = captured(tiny(evaluation__every=0))
+    trainer = capturing_trainer(tiny(evaluation__every=0))
     real = trainer.commands.waiting
     late: list[Command] = [Resume(), Pause()]
     events: list[Event] = []
@@ -151,7 +153,7 @@ def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest
         if isinstance(event, Progress) and event.iteration == 4:
             expected = eager.state()
             break
-    trainer = captured(settings)
+    trainer = capturing_trainer(settings)
     sample = trainer.experiment.training_episodes
 
     def broken(tasks: range) -> object:
@@ -194,7 +196,7 @@ def with_fewer_shots(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, diverged
 def test_eager_steps_between_captured_ones_keep_the_order(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64")
     found = []
-    for trainer in (captured(settings), Trainer(settings)):
+    for trainer in (capturing_trainer(settings), Trainer(settings)):
         with_fewer_shots(trainer, monkeypatch)
         found.append(steps(list(trainer.events())))
     assert [e.iteration for e in found[0]] == list(range(1, 21))
@@ -204,7 +206,7 @@ def test_eager_steps_between_captured_ones_keep_the_order(tiny: Make, monkeypatc
 def test_no_eager_step_follows_a_diverged_captured_one(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", evaluation__every=0)
     ends, states = [], []
-    for trainer in (captured(settings), Trainer(settings)):
+    for trainer in (capturing_trainer(settings), Trainer(settings)):
         with_fewer_shots(trainer, monkeypatch, diverged=4)
         ends.append(list(trainer.events())[-1])
         states.append(trainer.state().tensors)
@@ -219,7 +221,7 @@ def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
         raise CaptureFailed("no CUDA graph could be captured (RuntimeError: not here)")
 
     settings = tiny()
-    events = list(captured(settings, fails).events())
+    events = list(capturing_trainer(settings, fails).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
     assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured")
     expected = steps(list(Trainer(settings).events()))
@@ -246,7 +248,7 @@ def limit_tasks(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", compute__tasks_at_once=2, algorithm__meta_batch=5)
     expected = steps(list(Trainer(settings).events()))
-    trainer, given = captured(settings), limit_tasks(monkeypatch, most=2)
+    trainer, given = capturing_trainer(settings), limit_tasks(monkeypatch, most=2)
     events = list(trainer.events())
     assert given[:3] == [2, 2, 1]
     assert [e.iteration for e in events if isinstance(e, Noted)] == [0]
@@ -255,7 +257,7 @@ def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     given = limit_tasks(monkeypatch, most=1)
-    events = list(captured(tiny(algorithm__meta_batch=4)).events())
+    events = list(capturing_trainer(tiny(algorithm__meta_batch=4)).events())
     assert isinstance(events[-1], Finished)
     assert given[:3] == [4, 2, 1]
     assert [e.text for e in events if isinstance(e, Noted)] == [
@@ -267,7 +269,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
 
 def test_larger_meta_batch_is_split_when_out_of_memory(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_tasks(monkeypatch, most=3)
-    trainer, events = captured(tiny(training__iterations=30)), []
+    trainer, events = capturing_trainer(tiny(training__iterations=30)), []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == 10:
             trainer.submit(Change("algorithm.meta_batch", 6))
@@ -285,7 +287,7 @@ def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     settings = tiny(algorithm__meta_batch=2)
-    events = list(captured(settings, no_memory).events())
+    events = list(capturing_trainer(settings, no_memory).events())
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 2 tasks at once",
         "cpu is out of memory even with one task at a time: training continues without CUDA graphs",
@@ -299,7 +301,7 @@ def test_out_of_memory_before_a_replay_loses_no_meta_step(
 ) -> None:
     settings = tiny(algorithm__meta_batch=1, compute__precision="float64", evaluation__every=0)
     expected = steps(list(Trainer(settings).events()))
-    trainer = captured(settings)
+    trainer = capturing_trainer(settings)
     replay, meta_step, replays, attempts = CapturedStep.__call__, trainer.learner.meta_step, count(1), count(1)
 
     def fails_once(self: CapturedStep, *args: Any, **options: Any) -> torch.Tensor:
@@ -322,7 +324,7 @@ def test_out_of_memory_before_a_replay_loses_no_meta_step(
 def test_out_of_memory_while_metrics_are_read_loses_none(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", evaluation__every=0)
     expected = [e.meta_loss for e in steps(list(Trainer(settings).events()))]
-    trainer = captured(settings)
+    trainer = capturing_trainer(settings)
     read, stack = trainer.learner.read, torch.stack
 
     def fails(*args: Any) -> torch.Tensor:
@@ -341,7 +343,7 @@ def test_out_of_memory_while_metrics_are_read_loses_none(tiny: Make, monkeypatch
 
 
 def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
-    learner = captured(settings := tiny()).learner
+    learner = capturing_trainer(settings := tiny()).learner
     assert learner.capture(range(3))
     learner.free_memory()
     assert learner.captures is not None
@@ -354,7 +356,7 @@ def test_empty_graph_is_refused(tiny: Make) -> None:
         return lambda: None
 
     settings = tiny()
-    events = list(captured(settings, empty).events())
+    events = list(capturing_trainer(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
     assert note.text.startswith("Training continues on the batched engine: the captured CUDA graph is unusable")
     expected = steps(list(Trainer(settings).events()))
@@ -362,7 +364,7 @@ def test_empty_graph_is_refused(tiny: Make) -> None:
 
 
 def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
-    learner = captured(tiny()).learner
+    learner = capturing_trainer(tiny()).learner
 
     def elsewhere(function: Callable[[], None]) -> Callable[[], None]:
         state = (learner.flat.vector, *learner.outer.moments)
@@ -381,7 +383,7 @@ def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
 
 
 def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
-    learner = captured(settings := tiny()).learner
+    learner = capturing_trainer(settings := tiny()).learner
     sizes = range(1, MAX_CAPTURES + 1)
     assert all(learner.capture(range(size)) for size in sizes)
     learner.meta_step(range(1), 0.01)

@@ -58,7 +58,7 @@ def pictures(tasks: int, ways: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return x, y, query_x, y
 
 
-def agree(
+def check_agreement(
     model: nn.Module, loss_fn: LossFn, data: tuple[Tensor, Tensor, Tensor, Tensor], lr: float, steps: int
 ) -> None:
     for first_order in (False, True):
@@ -81,7 +81,7 @@ def test_perceptrons(hidden: list[int], tasks: int, steps: int, lr: float, seed:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = mlp(hidden).double()
-    agree(model, F.mse_loss, points(tasks, 6, seed=seed), lr, steps)
+    check_agreement(model, F.mse_loss, points(tasks, 6, seed=seed), lr, steps)
 
 
 @pytest.mark.parametrize("downsample", ["max_pool", "stride"])
@@ -94,7 +94,7 @@ def test_conv_nets_with_adapted_batch_norm(
         model = conv4(3, input_shape=(1, 16, 16), filters=2, downsample=downsample, features=features).double()
         for p in model.parameters():
             p.data += 0.1 * torch.randn_like(p)
-    agree(model, F.cross_entropy, pictures(2, 3), 0.3, 2)
+    check_agreement(model, F.cross_entropy, pictures(2, 3), 0.3, 2)
 
 
 class Residual(nn.Module):
@@ -129,14 +129,14 @@ def test_any_module_with_adapted_norms(norm: nn.Module) -> None:
         model = Residual(norm).double()
         for p in norm.parameters():
             p.data += 0.3 * torch.randn_like(p)
-    agree(model, F.mse_loss, points(3, 5, width=3), 0.1, 3)
+    check_agreement(model, F.mse_loss, points(3, 5, width=3), 0.1, 3)
 
 
 def test_custom_loss() -> None:
     def huber(predicted: Tensor, target: Tensor) -> Tensor:
         return F.huber_loss(predicted, target) + 0.1 * predicted.abs().mean()
 
-    agree(mlp((5,)).double(), huber, points(3, 4), 0.1, 2)
+    check_agreement(mlp((5,)).double(), huber, points(3, 4), 0.1, 2)
 
 
 def test_tasks_are_independent() -> None:
@@ -206,7 +206,7 @@ def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_th
     assert torch.equal(flat(final(nn.Sequential(body, Meeting(), head), 2)), flat(alone))
 
 
-class Halved(Reptile):
+class HalvingReptile(Reptile):
     """Reptile whose inner steps use no gradient."""
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
@@ -217,7 +217,7 @@ class Halved(Reptile):
 @pytest.mark.parametrize("name", ENGINES)
 def test_adaptation_without_gradients(name: EngineName) -> None:
     model, episodes = mlp((4,)).double(), Episodes(*points(2, 3))
-    algorithm = Halved(parse({"algorithm": {"name": "reptile", "inner_steps": 2}}), model)
+    algorithm = HalvingReptile(parse({"algorithm": {"name": "reptile", "inner_steps": 2}}), model)
     theta = detach_params(meta_parameters(model))
     stack, support_loss = make_engine(name, model, MEAN_SQUARED_ERROR).adapted(algorithm, theta, episodes)
     for parameter, p in theta.items():

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatui.learning.checks.awkward import EngineChoice
+from metatui.learning.checks.edge_cases import EngineChoice
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module import verification

@@ -45,13 +45,13 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def assert_equal(found: Tensor, expected: Tensor) -> None:
+def assert_close(found: Tensor, expected: Tensor) -> None:
     assert found.shape == expected.shape
     assert (found - expected).norm() <= EXACT * expected.norm()
 
 
 @pytest.fixture(params=["c", "torch"])
-def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def winograd_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with the Winograd transforms written in C and again with those written in torch.
 
     The Winograd algorithm is used for images of any size, even for those that are too small to benefit from it.
@@ -80,18 +80,20 @@ def test_c_transforms_match_torch(b: int, height: int, width: int, channels: int
         found, expected = torch.full_like(shape, torch.nan), torch.full_like(shape, torch.nan)
         getattr(compiled, name)(given_tensor, found)
         getattr(written, name)(given_tensor, expected)
-        assert_equal(found, expected)
+        assert_close(found, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 14, 14), (3, 17, 13, 9), (40, 16, 4, 5), (1, 33, 1, 2)])
 @pytest.mark.parametrize("filters", [16, 21])
-def test_winograd_convolution_derivatives(shape: tuple[int, int, int, int], filters: int, either: None) -> None:
+def test_winograd_convolution_derivatives(
+    shape: tuple[int, int, int, int], filters: int, winograd_backend: None
+) -> None:
     conv = nn.Conv2d(shape[1], filters, 3, padding=1).double()
     ours = Convolution(conv, winograd=True, twice=True)
     assert ours.by_winograd
     x, a = random(*shape), random(shape[0], filters, *shape[2:], seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
-        assert_equal(found, expected)
+        assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_direct_convolution_derivatives(conv: nn.Conv2d) -> None:
     assert not ours.by_winograd
     a = random(*conv(x).shape, seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
-        assert_equal(found, expected)
+        assert_close(found, expected)
 
 
 def derivatives(function: Callable[[Tensor], Tensor], conv: nn.Conv2d, x: Tensor, a: Tensor) -> list[Tensor]:
@@ -132,7 +134,7 @@ def test_native_first_block_matches_four_layers(channels: int, size: tuple[int, 
     x = (random(5, channels, *size) > 0.8).double()  # flat parts, where many maxima are equal
     one = fuse_pooling(deepcopy(model), native_code=True)
     assert type(one[0]).__name__ == "CompiledFirstBlock"  # type: ignore[index]
-    agree(one, model, x)
+    check_agreement(one, model, x)
 
 
 @needs_compiler
@@ -141,7 +143,7 @@ def test_native_pooled_norm_matches_three_layers(size: tuple[int, int]) -> None:
     model = block(1, 16).double()[1:]
     one = fuse_pooling(deepcopy(model), native_code=True)
     assert type(one[0]).__name__ == "CompiledPooledNorm"  # type: ignore[index]
-    agree(one, model, random(4, 16, *size))
+    check_agreement(one, model, random(4, 16, *size))
 
 
 def block(channels: int, filters: int) -> nn.Sequential:
@@ -154,15 +156,15 @@ def block(channels: int, filters: int) -> nn.Sequential:
     return model
 
 
-def agree(one: nn.Module, model: nn.Module, x: Tensor) -> None:
+def check_agreement(one: nn.Module, model: nn.Module, x: Tensor) -> None:
     g = random(*model(x).shape, seed=9)
-    assert_equal(one(x), model(x))
+    assert_close(one(x), model(x))
     found, expected = (torch.autograd.grad(m(x), list(m.parameters()), g) for m in (one, model))
     for a, b in zip(found, expected, strict=True):
-        assert_equal(a, b)
+        assert_close(a, b)
     if x.shape[1] == 16:
         x = x.clone().requires_grad_()
-        assert_equal(*(torch.autograd.grad(m(x), x, g)[0] for m in (one, model)))
+        assert_close(*(torch.autograd.grad(m(x), x, g)[0] for m in (one, model)))
 
 
 @needs_compiler
@@ -223,7 +225,7 @@ def test_native_engine_matches_higher(
         )
         for engine in ("native", "higher")
     )
-    assert_equal(loss, expected_loss)
+    assert_close(loss, expected_loss)
     for name, g in expected.items():
         assert (ours[name] - g).norm() <= 1e-8 * g.norm()
 
@@ -244,7 +246,7 @@ def test_threads_change_no_bit(
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Use an empty folder for compiled libraries, and discard the libraries that are already loaded."""
     folder = tmp_path / "compiled"
     monkeypatch.setattr(paths, "compiled_dir", lambda: folder)
@@ -257,7 +259,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.mark.parametrize("compiler", ["/nowhere/cc", "false", "'"])
 def test_native_engine_without_a_compiler(
-    compiler: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch,
+    compiler: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch,
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CC", compiler)
@@ -290,7 +292,7 @@ def test_engine_of_convolutions_without_convolutions(engine: str, model: str, wa
     assert [f"compute.engine is '{engine}', which differs from" in notice for notice in notices] == [True] * warned
 
 
-def test_auto_measures_native_only_with_a_compiler(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_measures_native_only_with_a_compiler(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "false")
     images = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "model.filters": 16})
     assert "native" not in set_up(images).measured.ms
@@ -301,10 +303,10 @@ def test_auto_measures_native_only_with_a_compiler(elsewhere: Path, monkeypatch:
 
 
 @needs_compiler
-def test_library_is_compiled_once_and_must_be_private(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_is_compiled_once_and_must_be_private(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", f"env {native.compiler()}")  # like ccache, a command with an argument
     assert native.library(torch.float64) is not None
-    (made,) = elsewhere.glob("*.so")
+    (made,) = empty_cache.glob("*.so")
     written = made.stat().st_mtime_ns
     native.library.cache_clear()
     assert native.library(torch.float64) is not None
@@ -322,10 +324,10 @@ def test_library_is_compiled_once_and_must_be_private(elsewhere: Path, monkeypat
 def test_native_engine_is_refused_on_cuda() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metatui.learning.experiment.resolve", lambda name: Elsewhere())
+        patch.setattr("metatui.learning.experiment.resolve", lambda name: FakeDeviceTensor())
         with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another engine on cuda"):
             set_up(settings)
 
 
-class Elsewhere:
+class FakeDeviceTensor:
     name = "cuda"

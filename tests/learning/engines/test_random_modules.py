@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import metatui
-from metatui.learning.checks.awkward import EngineChoice
+from metatui.learning.checks.edge_cases import EngineChoice
 from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput
 from tests.random_modules.case import Case, make_case
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(autouse=True)
-def same_generators() -> Iterator[None]:
+def restored_generators() -> Iterator[None]:
     """Restore the states of the random generators after a test, because each case seeds them."""
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):

@@ -40,7 +40,7 @@ def repeats(run: Run) -> Sequence[Tensor]:
     return [run([])]
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> ThreadTuner:
+def make_tuner(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> ThreadTuner:
     monkeypatch.setattr("metatui.learning.engines.compiled.compiled_step.time.perf_counter", function.clock)
     free = ThreadTuner(function, most, repeats)
     function.threads.clear()
@@ -49,7 +49,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> Th
 
 def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0, 4: 5.0})
-    free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
+    free, before = make_tuner(monkeypatch, function, 7), torch.get_num_threads()
     for _ in range(TRIAL_INTERVAL):
         free([])
     trial = 3 * TRIAL_CALLS
@@ -65,7 +65,7 @@ def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_thread_counts_that_change_bits_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0}, differs=True)
-    free = chosen(monkeypatch, function, 2)
+    free = make_tuner(monkeypatch, function, 2)
     for _ in range(5):
         free([])
     assert function.threads == [1] * 5

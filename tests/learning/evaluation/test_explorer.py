@@ -21,7 +21,7 @@ from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 NAMES = ("Greek/character01", "Greek/character02", "Greek/character03", "Latin/character01", "Latin/character02")
 
 
-class Named(ImageSource):
+class NamedClasses(ImageSource):
     """An image source of five named classes, each with a different grey level."""
 
     name = "named"
@@ -110,7 +110,7 @@ def test_wave_in_training_range() -> None:
 
 
 def test_chosen_classes_are_used(images: Experiment) -> None:
-    chosen = replace(images, source=Named("cpu"))
+    chosen = replace(images, source=NamedClasses("cpu"))
     view = explore(
         chosen, chosen.theta(), task=0, drawn=ChosenClasses("4, Greek/character02, 0"), steps=1, inner_lr=0.1
     )
@@ -134,7 +134,7 @@ def test_chosen_classes_are_used(images: Experiment) -> None:
     ],
 )
 def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int, ...]) -> None:
-    assert parse_classes(Named("cpu"), text, ways) == numbers
+    assert parse_classes(NamedClasses("cpu"), text, ways) == numbers
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
 )
 def test_invalid_classes_are_refused(text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        parse_classes(Named("cpu"), text, 3)
+        parse_classes(NamedClasses("cpu"), text, 3)
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("A, a, b", (0, 2, 3)), ("a, A, B", (2, 0, 3)), ("7, a, 4", (1, 2, 4))])
 def test_names_precede_numbers_and_other_cases(text: str, numbers: tuple[int, ...]) -> None:
-    class Letters(Named):
+    class Letters(NamedClasses):
         def class_name(self, split: str, number: int) -> str:
             return ("A", "7", "a", "b", "c")[number]
 
@@ -166,7 +166,7 @@ def test_names_precede_numbers_and_other_cases(text: str, numbers: tuple[int, ..
 
 
 def test_unrotated_characters_come_first() -> None:
-    class Turned(Named):
+    class Turned(NamedClasses):
         turns = 2
 
         def class_name(self, split: str, number: int) -> str:

@@ -94,7 +94,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
     return metatui.train(TINY, runs_dir=tmp_path_factory.mktemp("runs"))
 
 
-def numbers(run: RunFolder) -> list[object]:
+def analysis_results(run: RunFolder) -> list[object]:
     """Evaluate, compare and explore a saved run without using caches, and return the resulting numbers."""
     task_metrics._cache.clear()
     exploring_module._ready.cache_clear()
@@ -112,14 +112,14 @@ def numbers(run: RunFolder) -> list[object]:
 
 
 @pytest.fixture(scope="module")
-def usual_numbers(usual: metatui.Result) -> list[object]:
+def usual_results(usual: metatui.Result) -> list[object]:
     assert usual.run
-    return numbers(usual.run)
+    return analysis_results(usual.run)
 
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_caller_state_and_run_are_independent(
-    caller: str, usual: metatui.Result, usual_numbers: list[object], tmp_path: Path
+    caller: str, usual: metatui.Result, usual_results: list[object], tmp_path: Path
 ) -> None:
     assert usual.test
     assert usual.run
@@ -132,12 +132,12 @@ def test_caller_state_and_run_are_independent(
         result = metatui.train(TINY, runs_dir=tmp_path, on_event=lambda event: called.append(snapshot() == before))
         assert all(called)
         assert snapshot() == before
-        found = numbers(usual.run)
+        found = analysis_results(usual.run)
         assert snapshot() == before
     assert result.test
     assert result.test.loss == usual.test.loss
     assert result.meta_loss == usual.meta_loss
-    assert found == usual_numbers
+    assert found == usual_results
 
 
 def torch_settings() -> dict[str, object]:

@@ -127,7 +127,7 @@ def test_second_order_matters() -> None:
     assert (first - second).norm() > 1e-3 * second.norm()
 
 
-class Halved(ResidualBlock):
+class HalvingBlock(ResidualBlock):
     """A residual block with a modified forward pass, which halves the output."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,7 +136,7 @@ class Halved(ResidualBlock):
 
 def test_only_unmodified_residual_blocks_are_rewritten() -> None:
     assert is_chain(nn.Sequential(ResidualBlock(1, 2)))
-    assert not is_chain(nn.Sequential(Halved(1, 2)))
+    assert not is_chain(nn.Sequential(HalvingBlock(1, 2)))
     tracking = ResidualBlock(1, 2)
     tracking.bn2 = nn.BatchNorm2d(2)
     assert not is_chain(nn.Sequential(tracking))

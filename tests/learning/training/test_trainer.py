@@ -53,7 +53,7 @@ E = TypeVar("E")
 ALGORITHMS = ["maml", "fomaml", "reptile", "scratch", "pretrained"]
 
 
-def of(kind: type[E], events: list[Event]) -> list[E]:
+def events_of_type(kind: type[E], events: list[Event]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -83,7 +83,7 @@ def later(events: list[Event], iteration: int) -> list[Event]:
     return [event for event in events if not isinstance(event, Started) and event.iteration > iteration]
 
 
-def when(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
+def events_with(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
     """Yield the events of a trainer, and submit `commands` after meta-step `iteration`."""
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == iteration:
@@ -103,8 +103,8 @@ def test_run_ends_with_a_test(name: str, tiny: Make) -> None:
     assert (finished.test.split, finished.test.tasks, finished.test.steps) == ("test", 6, (0, 1, 2, 3))
     assert finished.test.accuracy is None
     steps = 0 if name == "scratch" else 20
-    assert [e.iteration for e in of(Progress, events)] == list(range(1, steps + 1))
-    assert [e.iteration for e in of(Evaluated, events)] == ([0] if name == "scratch" else [10, 20])
+    assert [e.iteration for e in events_of_type(Progress, events)] == list(range(1, steps + 1))
+    assert [e.iteration for e in events_of_type(Evaluated, events)] == ([0] if name == "scratch" else [10, 20])
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,11 @@ def test_same_seed_same_numbers(name: str, engine: str, tiny: Make) -> None:
 
 def test_seed_does_not_change_held_out_tasks(tiny: Make) -> None:
     runs = [list(Trainer(tiny(training__seed=seed)).events()) for seed in (0, 1)]
-    losses = [[e.meta_loss for e in of(Progress, events)] for events in runs]
+    losses = [[e.meta_loss for e in events_of_type(Progress, events)] for events in runs]
     assert losses[0] != losses[1]
     truths = [
-        [(view.title, getattr(view, "truth", None)) for view in of(Evaluated, events)[0].views] for events in runs
+        [(view.title, getattr(view, "truth", None)) for view in events_of_type(Evaluated, events)[0].views]
+        for events in runs
     ]
     assert truths[0] == truths[1]
 
@@ -139,7 +140,7 @@ def test_resumed_run_is_exact(name: str, tiny: Make) -> None:
     assert values["since_best"]
     for at in (2, 3, 7):  # before, at and between validations
         saved: dict[str, TrainerState] = {}
-        stopped = list(when(Trainer(settings, save=saved.__setitem__), at, Stop()))
+        stopped = list(events_with(Trainer(settings, save=saved.__setitem__), at, Stop()))
         assert stopped[-1].iteration == at
         resumed = Trainer(settings, state=saved["last"])
         assert later(timeless(list(resumed.events())), at) == later(events, at)
@@ -153,7 +154,7 @@ def test_pause_does_not_change_numbers(tiny: Make) -> None:
     plain = [e for e in timeless(list(Trainer(tiny()).events())) if isinstance(e, Progress)]
     trainer = Trainer(tiny())
     events = []
-    for event in when(trainer, 5, Pause()):
+    for event in events_with(trainer, 5, Pause()):
         events.append(event)
         if isinstance(event, Paused):
             trainer.submit(Pause())  # without effect
@@ -161,12 +162,12 @@ def test_pause_does_not_change_numbers(tiny: Make) -> None:
             trainer.submit(Resume())
     kinds = [type(e) for e in events]
     assert kinds.index(Paused) < kinds.index(Evaluated) < kinds.index(Resumed)
-    assert of(Progress, timeless(events)) == plain
+    assert events_of_type(Progress, timeless(events)) == plain
 
 
 def test_stop_saves_and_ends(tiny: Make) -> None:
     saved: dict[str, TrainerState] = {}
-    events = list(when(Trainer(tiny(), save=saved.__setitem__), 5, Stop("interrupted")))
+    events = list(events_with(Trainer(tiny(), save=saved.__setitem__), 5, Stop("interrupted")))
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert (finished.iteration, finished.reason, finished.test) == (5, "interrupted", None)
@@ -175,8 +176,8 @@ def test_stop_saves_and_ends(tiny: Make) -> None:
 
 def test_stop_interrupts_a_validation(tiny: Make) -> None:
     settings = tiny(evaluation__every=5, evaluation__tasks=1000)
-    events = list(when(Trainer(settings), 5, Stop()))
-    assert not of(Evaluated, events)
+    events = list(events_with(Trainer(settings), 5, Stop()))
+    assert not events_of_type(Evaluated, events)
     assert events[-1].iteration == 5
 
 
@@ -192,17 +193,17 @@ def test_stop_interrupts_the_final_test(tiny: Make) -> None:
 def test_interrupted_validation_is_repeated(tiny: Make) -> None:
     settings = tiny(evaluation__every=5, evaluation__tasks=400)
     saved: dict[str, TrainerState] = {}
-    before = list(when(Trainer(settings, save=saved.__setitem__), 5, Stop("interrupted")))
-    assert not of(Evaluated, before)
+    before = list(events_with(Trainer(settings, save=saved.__setitem__), 5, Stop("interrupted")))
+    assert not events_of_type(Evaluated, before)
     again = timeless(list(Trainer(settings, state=saved["last"]).events()))
-    assert of(Evaluated, again) == of(Evaluated, timeless(list(Trainer(settings).events())))
+    assert events_of_type(Evaluated, again) == events_of_type(Evaluated, timeless(list(Trainer(settings).events())))
 
 
 def test_commands_during_validation_keep_order(tiny: Make) -> None:
     settings = tiny(evaluation__every=5)
     outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
-    events = list(when(Trainer(settings), 5, *outer))
-    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]
+    events = list(events_with(Trainer(settings), 5, *outer))
+    assert [e.new for e in events_of_type(Tweaked, events)] == [0.5, 0.25, 0.125]
 
 
 class BusyQueue(queue.SimpleQueue[Command]):
@@ -232,16 +233,16 @@ def test_command_that_arrives_while_the_queue_is_examined_comes_last(
             for command in outer[:2]:
                 trainer.submit(command)
             commands.late = outer[2]
-    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]
+    assert [e.new for e in events_of_type(Tweaked, events)] == [0.5, 0.25, 0.125]
 
 
 def test_changes_before_a_stop_during_validation_are_kept(tiny: Make) -> None:
     settings = tiny(evaluation__every=5)
     first, later = (Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25))
     saved: dict[str, TrainerState] = {}
-    events = list(when(Trainer(settings, save=saved.__setitem__), 5, Evaluate(), first, Stop(), later))
-    assert [(e.iteration, e.new) for e in of(Tweaked, events)] == [(5, 0.5)]
-    assert not of(Evaluated, events)
+    events = list(events_with(Trainer(settings, save=saved.__setitem__), 5, Evaluate(), first, Stop(), later))
+    assert [(e.iteration, e.new) for e in events_of_type(Tweaked, events)] == [(5, 0.5)]
+    assert not events_of_type(Evaluated, events)
     assert saved["last"].values["settings"]["algorithm"]["outer_lr"] == 0.5
 
 
@@ -253,11 +254,11 @@ def test_live_changes_apply_to_next_meta_step(tiny: Make) -> None:
         "algorithm.meta_batch": 7,
         "training.iterations": 15,
     }
-    events = list(when(Trainer(tiny()), 5, *(Change(path, value) for path, value in changes.items())))
-    assert [(e.iteration, e.path, e.new) for e in of(Tweaked, events)] == [
+    events = list(events_with(Trainer(tiny()), 5, *(Change(path, value) for path, value in changes.items())))
+    assert [(e.iteration, e.path, e.new) for e in events_of_type(Tweaked, events)] == [
         (5, path, value) for path, value in changes.items()
     ]
-    progress = of(Progress, events)
+    progress = events_of_type(Progress, events)
     assert [e.tasks_seen for e in progress][4:7] == [15, 22, 29]
     assert progress[5].outer_lr == 0.5
     assert len(progress) == 15
@@ -273,15 +274,15 @@ def test_live_changes_apply_to_next_meta_step(tiny: Make) -> None:
     ],
 )
 def test_invalid_change_is_refused(path: str, value: float, words: str, tiny: Make) -> None:
-    events = list(when(Trainer(tiny()), 5, Change(path, value)))
-    (warned,) = of(Warned, events)
+    events = list(events_with(Trainer(tiny()), 5, Change(path, value)))
+    (warned,) = events_of_type(Warned, events)
     assert isinstance(warned, Warned)
     assert words in warned.text
-    assert not of(Tweaked, events)
+    assert not events_of_type(Tweaked, events)
 
 
 def test_lowering_iterations_ends_run(tiny: Make) -> None:
-    events = list(when(Trainer(tiny()), 5, Change("training.iterations", 3)))
+    events = list(events_with(Trainer(tiny()), 5, Change("training.iterations", 3)))
     assert events[-1].iteration == 5
     assert isinstance(events[-1], Finished)
 
@@ -289,7 +290,7 @@ def test_lowering_iterations_ends_run(tiny: Make) -> None:
 def test_checkpoint_command(tiny: Make) -> None:
     saved: list[int] = []
     trainer = Trainer(tiny(), save=lambda kind, state: saved.append(state.values["iteration"]))
-    events = list(when(trainer, 5, Checkpoint()))
+    events = list(events_with(trainer, 5, Checkpoint()))
     assert 5 in saved
     assert Checkpointed(5, "last") in events
 
@@ -302,7 +303,7 @@ def test_checkpoints_at_regular_times(tiny: Make, monkeypatch: pytest.MonkeyPatc
     for event in Trainer(settings, save=lambda kind, state: None).events():
         events.append(event)
         now += 10.0 * isinstance(event, Progress)  # duration of a meta-step
-    last = [event.iteration for event in of(Checkpointed, events) if event.kind == "last"]
+    last = [event.iteration for event in events_of_type(Checkpointed, events) if event.kind == "last"]
     assert last == [4, 8, 10]
 
 
@@ -344,7 +345,7 @@ def test_early_stop(tiny: Make) -> None:
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.reason == "early_stop"
-    bests = [e.best for e in of(Evaluated, events)]
+    bests = [e.best for e in events_of_type(Evaluated, events)]
     assert bests[-3:] == [False] * 3
     assert bests[-4]
     assert finished.test is not None
@@ -355,7 +356,7 @@ def test_final_test_uses_best_parameters(tiny: Make) -> None:
     settings = tiny(algorithm__outer_lr=2.0, training__iterations=30, evaluation__every=5)
     trainer = Trainer(settings)
     events = list(trainer.events())
-    validations = {e.iteration: e.evaluation.final[0] for e in of(Evaluated, events)}
+    validations = {e.iteration: e.evaluation.final[0] for e in events_of_type(Evaluated, events)}
     finite = {i: loss for i, loss in validations.items() if math.isfinite(loss)}
     best = min(finite, key=lambda i: (finite[i], i))
     finished = events[-1]
@@ -371,7 +372,7 @@ def test_only_evaluated_tasks_are_shown(val: int, test: int, tiny: Make, monkeyp
     monkeypatch.setattr(trainer_module, "VIEWS", 3)
     settings = tiny(evaluation__tasks=val, evaluation__test_tasks=test, training__iterations=1, evaluation__every=0)
     events = list(Trainer(settings).events())
-    (validated,), (finished,) = of(Evaluated, events), of(Finished, events)
+    (validated,), (finished,) = events_of_type(Evaluated, events), events_of_type(Finished, events)
     assert [len(event.views) for event in (validated, finished)] == [min(3, val), min(3, test)]
 
 
@@ -379,7 +380,7 @@ def test_non_finite_validation_is_never_best(tiny: Make) -> None:
     # Far too large a learning rate for the inner steps of the evaluation; the single one in training stays finite.
     settings = tiny(algorithm__inner_lr=60.0, evaluation__inner_steps=60, training__iterations=2, evaluation__every=1)
     events = list(Trainer(settings).events())
-    evaluated = of(Evaluated, events)
+    evaluated = events_of_type(Evaluated, events)
     assert evaluated
     assert all(not math.isfinite(e.evaluation.final[0]) and not e.best for e in evaluated)
     finished = events[-1]
@@ -395,7 +396,7 @@ def test_non_finite_validation_is_never_best(tiny: Make) -> None:
 @pytest.mark.parametrize("name", ["maml", "reptile", "pretrained"])
 def test_resume_in_another_precision(name: str, tiny: Make) -> None:
     saved: dict[str, TrainerState] = {}
-    list(when(Trainer(tiny(algorithm__name=name), save=saved.__setitem__), 7, Stop()))
+    list(events_with(Trainer(tiny(algorithm__name=name), save=saved.__setitem__), 7, Stop()))
     again = Trainer(tiny(algorithm__name=name, compute__precision="float64"), state=saved["last"])
     assert isinstance(list(again.events())[-1], Finished)
     assert again.learner.theta
@@ -410,7 +411,7 @@ def test_divergence_keeps_last_good_state(name: str, tiny: Make) -> None:
     failed = events[-1]
     assert isinstance(failed, Failed)
     assert "not finite: lower algorithm.inner_lr (now 100)" in failed.sentence
-    hint = of(Hinted, events)[-1]
+    hint = events_of_type(Hinted, events)[-1]
     assert (hint.kind, hint.path, hint.old) == ("diverging", "algorithm.inner_lr", 100.0)
     assert isinstance(hint.new, float)
     assert hint.new < 100
@@ -437,7 +438,7 @@ def test_out_of_memory_names_setting_to_lower(error: Exception, tiny: Make, monk
     assert isinstance(failed, Failed)
     assert failed.iteration == 3
     assert "lower algorithm.meta_batch (now 3)" in failed.sentence
-    assert [e.new for e in of(Tweaked, events)] == [1]
+    assert [e.new for e in events_of_type(Tweaked, events)] == [1]
 
 
 def test_out_of_memory_without_an_outer_loop(tiny: Make) -> None:
@@ -457,11 +458,11 @@ def test_large_meta_batch_is_split(tiny: Make, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(trainer.learner.engine, "meta_gradient", fits_three)
     events = list(trainer.events())
-    assert [(e.path, e.new, e.iteration) for e in of(Tweaked, events)] == [
+    assert [(e.path, e.new, e.iteration) for e in events_of_type(Tweaked, events)] == [
         ("compute.tasks_at_once", 4, 0), ("compute.tasks_at_once", 2, 0),
     ]  # fmt: skip
-    expected = [e.meta_loss for e in of(Progress, list(Trainer(settings).events()))]
-    assert [e.meta_loss for e in of(Progress, events)] == pytest.approx(expected, rel=1e-10)
+    expected = [e.meta_loss for e in events_of_type(Progress, list(Trainer(settings).events()))]
+    assert [e.meta_loss for e in events_of_type(Progress, events)] == pytest.approx(expected, rel=1e-10)
 
 
 def test_other_errors_are_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,7 +496,7 @@ def test_infinite_gradient_leaves_theta_unchanged(tiny: Make) -> None:
     assert all(torch.equal(p, theta[name]) for name, p in trainer.learner.theta.items())
 
 
-def validated(
+def train_with_evaluations(
     make: Make, monkeypatch: pytest.MonkeyPatch, results: list[tuple[float, int]], *commands: Command, **changes: Any
 ) -> list[Event]:
     """Train with fake evaluations of four tasks, and return the events.
@@ -516,41 +517,43 @@ def validated(
 
     monkeypatch.setattr("metatui.learning.training.trainer.evaluate", evaluate)
     trainer = Trainer(make(evaluation__every=4, training__iterations=4 * (len(results) - 1), **changes))
-    return list(when(trainer, 4, *commands))
+    return list(events_with(trainer, 4, *commands))
 
 
 def test_first_finite_validation_is_best(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    events = validated(tiny, monkeypatch, [(math.nan, 4), (9.0, 0), (math.nan, 3), (math.inf, 4), (9.0, 0)])
-    assert [event.best for event in of(Evaluated, events)] == [False, True, False, False]
-    (finished,) = of(Finished, events)
+    events = train_with_evaluations(
+        tiny, monkeypatch, [(math.nan, 4), (9.0, 0), (math.nan, 3), (math.inf, 4), (9.0, 0)]
+    )
+    assert [event.best for event in events_of_type(Evaluated, events)] == [False, True, False, False]
+    (finished,) = events_of_type(Finished, events)
     assert finished.test
     assert (finished.test.iteration, finished.test.checkpoint, finished.warning) == (8, "best", None)
 
 
 def test_run_that_reaches_its_last_meta_step_is_not_stopped_early(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     results = [(1.0, 0), (2.0, 0), (2.0, 0), (1.0, 0)]
-    (finished,) = of(Finished, validated(tiny, monkeypatch, results, training__early_stop=2))
+    (finished,) = events_of_type(Finished, train_with_evaluations(tiny, monkeypatch, results, training__early_stop=2))
     assert (finished.iteration, finished.reason) == (12, "iterations")
 
 
 def test_repeated_validation_does_not_end_the_run(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     results = [(1.0, 0), *[(2.0, 0)] * 4, (1.0, 0)]
-    events = validated(tiny, monkeypatch, results, Evaluate(), Evaluate(), training__early_stop=2)
-    assert [event.iteration for event in of(Evaluated, events)] == [4, 4, 4, 8, 12]
-    (finished,) = of(Finished, events)
+    events = train_with_evaluations(tiny, monkeypatch, results, Evaluate(), Evaluate(), training__early_stop=2)
+    assert [event.iteration for event in events_of_type(Evaluated, events)] == [4, 4, 4, 8, 12]
+    (finished,) = events_of_type(Finished, events)
     assert (finished.iteration, finished.reason) == (12, "early_stop")
 
 
 def test_fewer_diverged_tasks_beat_a_better_mean(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    events = validated(tiny, monkeypatch, [(0.1, 1), (5.0, 0), (0.2, 1), (4.0, 0), (4.0, 0)])
-    assert [event.best for event in of(Evaluated, events)] == [True, True, False, True]
+    events = train_with_evaluations(tiny, monkeypatch, [(0.1, 1), (5.0, 0), (0.2, 1), (4.0, 0), (4.0, 0)])
+    assert [event.best for event in events_of_type(Evaluated, events)] == [True, True, False, True]
 
 
 def test_two_diverged_validations_give_one_hint(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     nan = (math.nan, 4)
     results = [(1.0, 0), nan, (1.0, 0), nan, nan, nan, (1.0, 0)]
-    events = validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
-    assert of(Hinted, events) == [
+    events = train_with_evaluations(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
+    assert events_of_type(Hinted, events) == [
         Hinted(
             20, "diverging", "Tasks diverged in two validations in a row (4 of 4 in the last)", "algorithm.outer_lr",
             old=0.01, new=0.001,
@@ -559,7 +562,7 @@ def test_two_diverged_validations_give_one_hint(tiny: Make, monkeypatch: pytest.
 
 
 def test_diverged_test_tasks_are_reported(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    (finished,) = of(Finished, validated(tiny, monkeypatch, [(1.0, 0), (2.0, 1)]))
+    (finished,) = events_of_type(Finished, train_with_evaluations(tiny, monkeypatch, [(1.0, 0), (2.0, 1)]))
     assert finished.warning == (
         "1 of 4 test tasks diverged: lower algorithm.inner_lr (now 0.01) or algorithm.outer_lr (now 0.001) and train "
         "again"
@@ -568,7 +571,9 @@ def test_diverged_test_tasks_are_reported(tiny: Make, monkeypatch: pytest.Monkey
 
 def test_rate_that_was_raised_after_the_best_validation_is_named(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     results = [(1.0, 0), (2.0, 0), (2.0, 1)]
-    (finished,) = of(Finished, validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01)))
+    (finished,) = events_of_type(
+        Finished, train_with_evaluations(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
+    )
     assert finished.warning == (
         "1 of 4 test tasks diverged: lower algorithm.outer_lr (now 0.01, 0.001 at the best validation) and train again"
     )

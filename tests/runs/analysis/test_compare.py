@@ -492,6 +492,6 @@ def test_bad_input_is_refused(store: Path, maml: RunFolder, tmp_path: Path) -> N
 
 
 @pytest.fixture(autouse=True)
-def quiet(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
+def no_warnings(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
     yield
     assert not recwarn.list

@@ -256,16 +256,16 @@ def test_other_live_settings_do_not_change_evaluation(
 
 
 @pytest.fixture(scope="module")
-def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
+def diverging_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
     """Return a run in which no validation had a finite result, and its events."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 
 
 def test_no_result_without_finite_validation(
-    hopeless: tuple[RunFolder, list[Event]], capsys: pytest.CaptureFixture[str]
+    diverging_run: tuple[RunFolder, list[Event]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, _ = hopeless
+    run, _ = diverging_run
     record = run.evaluation()
     assert record.best is None
     assert record.test
@@ -284,8 +284,8 @@ def test_no_result_without_finite_validation(
     assert "warning: No validation had a finite result" in listed
 
 
-def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
-    run, _ = hopeless
+def test_report_of_diverged_run(diverging_run: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
+    run, _ = diverging_run
     main(["report", str(run.path), "--to", str(tmp_path / "report.md")])
     text = (tmp_path / "report.md").read_text()
     assert f"{metatui.evaluate(run).diverged} of 6 tasks diverged in the evaluation of MAML" in text
@@ -293,8 +293,8 @@ def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_pat
     assert not re.search(r"[0-9]{10}|nan|inf\b", text.replace(run.id, ""))
 
 
-def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, list[Event]]) -> None:
-    run, events = hopeless
+def test_diverged_evaluations_have_warning_colour(diverging_run: tuple[RunFolder, list[Event]]) -> None:
+    run, events = diverging_run
     file = io.StringIO()
     screen = Console(file=file, force_terminal=True, color_system="standard", highlight=False, width=500)
     display = PlainDisplay(screen, run)

@@ -249,7 +249,7 @@ def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.fixture
-def served(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+def report_server(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     """Serve two reports over HTTP. Yield the address of the server and a list to which each requested path is added."""
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text)
@@ -273,9 +273,9 @@ def served(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[st
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("name", ["waves.html", "images.html"])
-def test_browser_loads_only_the_page(name: str, served: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_browser_loads_only_the_page(name: str, report_server: tuple[str, list[str]], tmp_path: Path) -> None:
     assert CHROMIUM is not None
-    address, asked = served
+    address, asked = report_server
     done = subprocess.run(
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",

@@ -30,7 +30,7 @@ ENDLESS = change(
 )  # fmt: skip
 
 
-class Trained:
+class ThreadedSession:
     """Session that trains in a thread of this process."""
 
     def __init__(self, session: Session) -> None:
@@ -53,19 +53,19 @@ class Trained:
             self._thread.join(0.01)
         return LiveRun.attach(self.run)
 
-    def over(self) -> None:
+    def stop(self) -> None:
         self._session.submit(Stop())
         self._thread.join()
 
 
 @pytest.fixture
-def trained(tmp_path: Path) -> Iterator[Trained]:
-    made = Trained(Session.start(ENDLESS, runs_dir=tmp_path))
+def trained(tmp_path: Path) -> Iterator[ThreadedSession]:
+    made = ThreadedSession(Session.start(ENDLESS, runs_dir=tmp_path))
     yield made
-    made.over()
+    made.stop()
 
 
-def until(kind: type[Event], run: Iterator[Event]) -> list[Event]:
+def events_until(kind: type[Event], run: Iterator[Event]) -> list[Event]:
     """Return the events of `run` up to and including the first event of type `kind`."""
     seen = []
     for event in run:
@@ -83,14 +83,14 @@ def journal_events(run: RunFolder) -> list[str]:
     return [entry.event for entry in run.journal()]
 
 
-def test_commands_are_executed_and_recorded(trained: Trained) -> None:
+def test_commands_are_executed_and_recorded(trained: ThreadedSession) -> None:
     live = trained.attach()
     assert (live.run.id, live.hello.phase) == (trained.run.id, "running")
     seen = iter(live)
-    until(Progress, seen)
+    events_until(Progress, seen)
     live.submit(Change("algorithm.inner_lr", 0.02))
     live.submit(Pause())
-    tweaked, paused = until(events.Tweaked, seen)[-1], until(events.Paused, seen)[-1]
+    tweaked, paused = events_until(events.Tweaked, seen)[-1], events_until(events.Paused, seen)[-1]
     assert tweaked == events.Tweaked(paused.iteration, "algorithm.inner_lr", 0.01, 0.02)
     assert trained.run.status() == "paused"
 
@@ -98,16 +98,16 @@ def test_commands_are_executed_and_recorded(trained: Trained) -> None:
     assert (later.hello.phase, later.hello.iteration) == ("paused", paused.iteration)
     assert later.hello.settings.algorithm.inner_lr == 0.02
     later.submit(Resume())
-    assert steps(until(Progress, iter(later)))[0] > paused.iteration
+    assert steps(events_until(Progress, iter(later)))[0] > paused.iteration
     later.close()
 
-    until(events.Resumed, seen)
+    events_until(events.Resumed, seen)
     live.submit(events.Checkpoint())
-    until(events.Checkpointed, seen)
+    events_until(events.Checkpointed, seen)
     live.submit(events.Evaluate())
-    until(events.Evaluated, seen)
+    events_until(events.Evaluated, seen)
     live.submit(Change("task.shots", 3))
-    assert "task.shots cannot be changed during a run" in until(events.Warned, seen)[-1].text  # type: ignore[union-attr]
+    assert "task.shots cannot be changed during a run" in events_until(events.Warned, seen)[-1].text  # type: ignore[union-attr]
     live.submit(Stop())
     *_, finished = seen
     assert isinstance(finished, events.Finished)
@@ -116,12 +116,12 @@ def test_commands_are_executed_and_recorded(trained: Trained) -> None:
     assert journal_events(trained.run) == ["started", "tweaked", "paused", "resumed", "evaluated", "warned", "stopped"]
 
 
-def test_two_viewers_see_the_same(trained: Trained) -> None:
+def test_two_viewers_see_the_same(trained: ThreadedSession) -> None:
     third = trained.attach()
     followed = iter(third)  # closing the iterator would close the connection
-    until(Progress, followed)
+    events_until(Progress, followed)
     viewers = [iter(trained.attach()), iter(trained.attach())]
-    seen = [until(Progress, viewer) for viewer in viewers]
+    seen = [events_until(Progress, viewer) for viewer in viewers]
     threads = [threading.Thread(target=seen[i].extend, args=(viewer,)) for i, viewer in enumerate(viewers)]
     for thread in threads:
         thread.start()
@@ -137,11 +137,11 @@ def test_two_viewers_see_the_same(trained: Trained) -> None:
         assert reached == list(range(reached[0], seen[0][-1].iteration + 1))
 
 
-def test_stalled_viewers_lose_no_metrics(trained: Trained) -> None:
+def test_stalled_viewers_lose_no_metrics(trained: ThreadedSession) -> None:
     frozen = [trained.attach() for _ in range(3)]
     live = trained.attach()
     seen = iter(live)
-    while (until(Progress, seen)[-1]).iteration < 200:
+    while (events_until(Progress, seen)[-1]).iteration < 200:
         pass
     live.submit(Stop())
     finished = list(seen)[-1]
@@ -150,45 +150,45 @@ def test_stalled_viewers_lose_no_metrics(trained: Trained) -> None:
         each.close()
 
 
-def test_known_progress_is_skipped(trained: Trained) -> None:
+def test_known_progress_is_skipped(trained: ThreadedSession) -> None:
     live = trained.attach()
     seen = iter(live)
-    first = steps(until(Progress, seen))[-1]
+    first = steps(events_until(Progress, seen))[-1]
     live.known(first + 100)  # read from disk in the meantime
-    assert steps(until(Progress, seen)) == [first + 101]
+    assert steps(events_until(Progress, seen)) == [first + 101]
     live.close()
 
 
 def test_stop_during_validation(tmp_path: Path) -> None:
     settings = change(ENDLESS, {"evaluation.every": 5, "evaluation.tasks": 100_000})
-    trained = Trained(Session.start(settings, runs_dir=tmp_path))
+    trained = ThreadedSession(Session.start(settings, runs_dir=tmp_path))
     live = trained.attach()
     seen = iter(live)
-    assert live.hello.phase == "evaluating" or until(events.Evaluating, seen)
+    assert live.hello.phase == "evaluating" or events_until(events.Evaluating, seen)
     later = LiveRun.attach(trained.run)
     assert later.hello.phase == "evaluating"
     later.submit(Stop())
     assert isinstance(list(later)[-1], events.Finished)
     assert not any(isinstance(event, events.Evaluated) for event in seen)
     assert trained.run.status() == "stopped"
-    trained.over()
+    trained.stop()
 
 
 def test_failure_is_reported_to_viewers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise MetatuiError("the disk is broken")
 
-    trained = Trained(Session.start(ENDLESS, runs_dir=tmp_path))
+    trained = ThreadedSession(Session.start(ENDLESS, runs_dir=tmp_path))
     live = trained.attach()
     monkeypatch.setattr(writer.RunWriter, "record", full)
     *_, failed = live
     assert isinstance(failed, events.Failed)
     assert failed.sentence == "the disk is broken"
-    trained.over()
+    trained.stop()
     assert str(trained.error) == "the disk is broken"
 
 
-def test_close_does_not_affect_the_run(trained: Trained) -> None:
+def test_close_does_not_affect_the_run(trained: ThreadedSession) -> None:
     live = trained.attach()
     seen: list[Event] = []
     thread = threading.Thread(target=seen.extend, args=(live,))
@@ -204,10 +204,10 @@ def test_close_does_not_affect_the_run(trained: Trained) -> None:
     assert trained.run.is_live()
 
 
-def test_missed_ending_is_read_from_disk(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missed_ending_is_read_from_disk(trained: ThreadedSession, monkeypatch: pytest.MonkeyPatch) -> None:
     live = trained.attach()
     monkeypatch.setattr(client, "read_report", lambda line: None)
-    trained.over()
+    trained.stop()
     *_, finished = live
     assert isinstance(finished, events.Finished)
     assert finished.reason == "stopped"

@@ -32,7 +32,7 @@ STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
 
 
 @dataclass
-class Session:
+class FakeSession:
     """Fake session that records commands but does not train."""
 
     run: RunFolder
@@ -41,7 +41,7 @@ class Session:
     commands: list[Command] = field(default_factory=list)
 
     @property
-    def trainer(self) -> Session:
+    def trainer(self) -> FakeSession:
         return self
 
     def submit(self, command: Command) -> None:
@@ -59,7 +59,7 @@ class Peer:
         line = self._lines.readline()
         return json.loads(line) if line else {}
 
-    def say(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         self.socket.sendall(line + b"\n")
 
     def close(self) -> None:
@@ -68,13 +68,13 @@ class Peer:
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Session:
+def session(tmp_path: Path) -> FakeSession:
     (tmp_path / "run").mkdir()
-    return Session(RunFolder(tmp_path / "run"))
+    return FakeSession(RunFolder(tmp_path / "run"))
 
 
 @pytest.fixture
-def server(session: Session) -> Iterator[ControlServer]:
+def server(session: FakeSession) -> Iterator[ControlServer]:
     made = ControlServer(cast(Any, session))
     assert made.open() is None
     yield made
@@ -82,14 +82,14 @@ def server(session: Session) -> Iterator[ControlServer]:
 
 
 @pytest.fixture
-def peer(session: Session, server: ControlServer) -> Iterator[Peer]:
+def peer(session: FakeSession, server: ControlServer) -> Iterator[Peer]:
     made = Peer(session.run)
     yield made
     made.close()
 
 
 def test_hello_describes_the_run(
-    session: Session, server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    session: FakeSession, server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
     hello = peer.read()["hello"]
@@ -120,13 +120,15 @@ def test_hello_describes_the_run(
     third.close()
 
 
-def test_socket_is_private_to_its_owner(session: Session, server: ControlServer) -> None:
+def test_socket_is_private_to_its_owner(session: FakeSession, server: ControlServer) -> None:
     about = socket_path(session.run).lstat()
     assert stat.S_ISSOCK(about.st_mode)
     assert stat.S_IMODE(about.st_mode) == 0o600
 
 
-def test_other_user_is_disconnected(session: Session, server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_user_is_disconnected(
+    session: FakeSession, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = sockets.connect(session.run, timeout=20)
     connection.close()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
@@ -137,17 +139,17 @@ def test_other_user_is_disconnected(session: Session, server: ControlServer, mon
 
 
 def test_socket_of_another_user_is_refused(
-    session: Session, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+    session: FakeSession, server: ControlServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "is_own", lambda connection: False)
     with pytest.raises(PermissionError, match="belongs to another user"):
         sockets.connect(session.run, timeout=20)
 
 
-def test_commands_are_validated(session: Session, peer: Peer) -> None:
+def test_commands_are_validated(session: FakeSession, peer: Peer) -> None:
     peer.read()
-    peer.say(b'{"change": {"path": "algorithm.inner_lr", "value": 0.005}}')
-    peer.say(b'{"stop": {}}')
+    peer.send(b'{"change": {"path": "algorithm.inner_lr", "value": 0.005}}')
+    peer.send(b'{"stop": {}}')
     for line in (
         b"nonsense",
         b"",
@@ -164,7 +166,7 @@ def test_commands_are_validated(session: Session, peer: Peer) -> None:
         b"[" * 10_000,
         b'{"change": {"path": "x", "value": ' + b"9" * 10_000 + b"}}",
     ):
-        peer.say(line)
+        peer.send(line)
         (kind, sentence), = peer.read().items()  # fmt: skip
         assert kind == "refused", line
         assert "is not a command. A command is a JSON object" in sentence
@@ -173,23 +175,23 @@ def test_commands_are_validated(session: Session, peer: Peer) -> None:
     assert session.commands == [Change("algorithm.inner_lr", 0.005), Stop()]
 
 
-def test_overlong_line_is_refused_once(session: Session, peer: Peer) -> None:
+def test_overlong_line_is_refused_once(session: FakeSession, peer: Peer) -> None:
     peer.read()
-    peer.say(b'{"pause": "' + b"x" * 10_000_000 + b'"}')
+    peer.send(b'{"pause": "' + b"x" * 10_000_000 + b'"}')
     assert peer.read() == {"refused": f"a command must be one line of at most {MAX_COMMAND_BYTES:,} bytes"}
-    peer.say(b'{"pause": {}}')
-    peer.say(b"?")
+    peer.send(b'{"pause": {}}')
+    peer.send(b"?")
     assert "not a command" in peer.read()["refused"]
     assert session.commands == [events.Pause()]
 
 
-def test_flood_of_bad_lines_does_not_stall_others(session: Session, peer: Peer) -> None:
+def test_flood_of_bad_lines_does_not_stall_others(session: FakeSession, peer: Peer) -> None:
     for _ in range(20_000):
-        peer.say(b"?")
-    peer.say(b'{"pause": {}}')
+        peer.send(b"?")
+    peer.send(b'{"pause": {}}')
     other = Peer(session.run)
     assert other.read()["hello"]
-    other.say(b"?")
+    other.send(b"?")
     assert other.read()["refused"]  # sent after the flood
     other.close()
 
@@ -206,7 +208,7 @@ def test_progress_is_batched_and_other_events_are_not(server: ControlServer, pee
     assert seen == list(range(1, 101))
 
 
-def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, session: Session, peer: Peer) -> None:
+def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, session: FakeSession, peer: Peer) -> None:
     other = Peer(session.run)
     other.read()
     views = (events.ImageView(0, "t", 100, 100, (bytes(10_000),) * 5, (0,), (), (), (), (), ()),)
@@ -254,7 +256,7 @@ def test_nothing_is_queued_without_viewers(server: ControlServer) -> None:
     assert not server._news
 
 
-def test_number_of_viewers_is_limited(session: Session, server: ControlServer) -> None:
+def test_number_of_viewers_is_limited(session: FakeSession, server: ControlServer) -> None:
     peers = [Peer(session.run) for _ in range(MAX_VIEWERS)]
     assert all(peer.read()["hello"] for peer in peers)
     late = Peer(session.run)
@@ -263,7 +265,7 @@ def test_number_of_viewers_is_limited(session: Session, server: ControlServer) -
         peer.close()
 
 
-def test_viewers_come_and_go(session: Session, server: ControlServer, peer: Peer) -> None:
+def test_viewers_come_and_go(session: FakeSession, server: ControlServer, peer: Peer) -> None:
     peer.read()
     for number in range(1, 30):
         other = Peer(session.run)
@@ -273,16 +275,16 @@ def test_viewers_come_and_go(session: Session, server: ControlServer, peer: Peer
         assert peer.read() == {"paused": {"iteration": number}}
 
 
-def test_command_before_disconnecting_is_executed(session: Session, server: ControlServer, peer: Peer) -> None:
+def test_command_before_disconnecting_is_executed(session: FakeSession, server: ControlServer, peer: Peer) -> None:
     peer.read()
     for number in range(1, 30):
         other = Peer(session.run)
-        other.say(b'{"checkpoint": {}}')
+        other.send(b'{"checkpoint": {}}')
         other.close()
         server.send(events.Paused(number))
         assert peer.read() == {"paused": {"iteration": number}}
     for _ in range(100):  # until all commands are read
-        peer.say(b"?")
+        peer.send(b"?")
         assert peer.read()["refused"]
     assert session.commands == [events.Checkpoint()] * 29
 
@@ -303,7 +305,7 @@ def test_oversized_images_are_left_out(server: ControlServer, peer: Peer, monkey
     assert peer.read()["evaluated"]["views"] == []
 
 
-def test_close_sends_the_end_and_removes_the_socket(session: Session, server: ControlServer, peer: Peer) -> None:
+def test_close_sends_the_end_and_removes_the_socket(session: FakeSession, server: ControlServer, peer: Peer) -> None:
     peer.read()
     server.send(events.Finished(30, "iterations", 1.0, None))
     server.close()
@@ -312,7 +314,7 @@ def test_close_sends_the_end_and_removes_the_socket(session: Session, server: Co
     assert not os.path.lexists(socket_path(session.run))
 
 
-def test_socket_of_a_later_run_is_not_removed(session: Session, server: ControlServer) -> None:
+def test_socket_of_a_later_run_is_not_removed(session: FakeSession, server: ControlServer) -> None:
     """Check that a control server does not remove a socket that another run has created at the same path.
 
     A run fails after its folder has been deleted. Before it fails, another run may start in a new folder at this path.
@@ -324,7 +326,7 @@ def test_socket_of_a_later_run_is_not_removed(session: Session, server: ControlS
     assert path.exists()
 
 
-def test_stale_socket_is_replaced(session: Session) -> None:
+def test_stale_socket_is_replaced(session: FakeSession) -> None:
     path = socket_path(session.run)
     listen(session.run).close()
     assert stat.S_ISSOCK(path.lstat().st_mode)
@@ -345,7 +347,7 @@ def test_stale_socket_is_replaced(session: Session) -> None:
 def test_long_paths_are_supported(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 120) / ("ä" * 100)
     path.mkdir(parents=True)
-    session = Session(RunFolder(path))
+    session = FakeSession(RunFolder(path))
     server = ControlServer(cast(Any, session))
     assert server.open() is None
     peer = Peer(session.run)
@@ -355,7 +357,7 @@ def test_long_paths_are_supported(tmp_path: Path) -> None:
     assert not os.path.lexists(socket_path(session.run))
 
 
-def test_unusable_socket_path_is_reported(session: Session) -> None:
+def test_unusable_socket_path_is_reported(session: FakeSession) -> None:
     (socket_path(session.run) / "obstacle").mkdir(parents=True)
     server = ControlServer(cast(Any, session))
     problem = server.open()
@@ -375,7 +377,7 @@ def test_unusable_socket_path_is_reported(session: Session) -> None:
     ],
 )
 def test_failure_to_start_is_reported(
-    function: str, error: Exception, sentence: str, session: Session, monkeypatch: pytest.MonkeyPatch
+    function: str, error: Exception, sentence: str, session: FakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
         raise error
@@ -388,7 +390,7 @@ def test_failure_to_start_is_reported(
     assert not os.path.lexists(socket_path(session.run))
 
 
-def test_adopted_viewer_misses_nothing(session: Session) -> None:
+def test_adopted_viewer_misses_nothing(session: FakeSession) -> None:
     ours, theirs = socket.socketpair()
     server = ControlServer(cast(Any, session))
     server.adopt(theirs)
@@ -427,11 +429,11 @@ def test_events_survive_the_round_trip(event: events.Event) -> None:
 
 
 class TestAttaching:
-    def test_ended_run_is_refused(self, session: Session) -> None:
+    def test_ended_run_is_refused(self, session: FakeSession) -> None:
         with pytest.raises(BadInput, match="run 'run' is not training: it is interrupted"):
             LiveRun.attach(session.run)
 
-    def test_unreachable_process_is_named(self, session: Session) -> None:
+    def test_unreachable_process_is_named(self, session: FakeSession) -> None:
         lock = RunLock(session.run.lock_path)
         with pytest.raises(BadInput, match="trained by this process, which cannot be reached from here: no such file"):
             LiveRun.attach(session.run)
@@ -440,7 +442,7 @@ class TestAttaching:
             LiveRun.attach(session.run)
         lock.release()
 
-    def test_link_to_another_socket_is_refused(self, session: Session, tmp_path: Path) -> None:
+    def test_link_to_another_socket_is_refused(self, session: FakeSession, tmp_path: Path) -> None:
         agent = socket.socket(socket.AF_UNIX)
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
@@ -463,7 +465,7 @@ class TestAttaching:
         ],
     )
     def test_bad_hello_is_refused(
-        self, line: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
+        self, line: bytes, why: str, session: FakeSession, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "MAX_REPORT_BYTES", 100_000)
         ours, theirs = socket.socketpair()

@@ -68,7 +68,7 @@ def submits(*commands: Any) -> Callable[[Session], None]:
     return submit
 
 
-def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
+def metrics_of(run: RunFolder) -> list[tuple[Any, ...]]:
     """Return the metrics of all meta-steps except their times."""
     names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
     return [tuple(getattr(p, name) for name in names) for p in read_all(run.metrics())]
@@ -85,7 +85,7 @@ def tweaks(run: RunFolder) -> list[tuple[int, str, Scalar]]:
 
 
 def assert_same(run: RunFolder, other: RunFolder) -> None:
-    assert numbers(run) == numbers(other)
+    assert metrics_of(run) == metrics_of(other)
     ours, theirs = parameters(run), parameters(other)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -130,7 +130,7 @@ def test_rerun_of_an_interrupted_run(tmp_path: Path) -> None:
     list(Session.resume(run, {LENGTH: 40}))
     assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 41))
     list(session := again(run))
-    assert numbers(run) == numbers(session.run)
+    assert metrics_of(run) == metrics_of(session.run)
     assert all(torch.equal(p, parameters(session.run)[name]) for name, p in parameters(run).items())
 
 
@@ -149,7 +149,7 @@ def test_rerun_with_other_settings(tmp_path: Path) -> None:
     list(session)
     assert session.run.settings().training.seed == 3
     assert tweaks(session.run) == [(5, LR, 0.05)]
-    assert numbers(session.run) != numbers(first)
+    assert metrics_of(session.run) != metrics_of(first)
     assert session.run.journal()[0].details["preset"] == "small (changed)"
 
 

@@ -43,12 +43,12 @@ SMALL = change(
 )  # fmt: skip
 
 
-def measured(run: RunFolder) -> list[tuple[int, float, float]]:
+def metrics_of(run: RunFolder) -> list[tuple[int, float, float]]:
     """Return the metrics of all meta-steps, without the measured times."""
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
-def told(run: RunFolder) -> list[tuple[str, int]]:
+def applied_changes(run: RunFolder) -> list[tuple[str, int]]:
     return [(entry.event, entry.iteration) for entry in run.journal()]
 
 
@@ -95,7 +95,7 @@ def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     assert run.status() == "finished"
     assert not run.is_live()
     assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 31))
-    assert told(run) == [
+    assert applied_changes(run) == [
         ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("hinted", 20), ("evaluated", 30),
         ("finished", 30),
     ]  # fmt: skip
@@ -131,12 +131,12 @@ def test_killed_run_resumes_to_the_same_numbers(whole: tuple[RunFolder, list[Eve
     for run in killed:
         assert run.status() == "interrupted"
         resumed = Session.resume(run)
-        if ("tweaked", 15) in told(run):
+        if ("tweaked", 15) in applied_changes(run):
             list(resumed)  # repeats the change that the journal records
         else:
             train(resumed)
         assert run.status() == "finished"
-        assert measured(run) == measured(reference)
+        assert metrics_of(run) == metrics_of(reference)
         assert run.evaluation().test.loss == reference.evaluation().test.loss  # type: ignore[union-attr]
 
 
@@ -157,7 +157,7 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert seen[0].iteration == 22
     assert isinstance(seen[1], events.Warned)
     assert "last.safetensors' is not an intact checkpoint" in seen[1].text
-    assert measured(session.run) == measured(whole[0])
+    assert metrics_of(session.run) == metrics_of(whole[0])
     (session.run.checkpoints_path / "best.safetensors").write_bytes(b"")
     resumed = Session.resume(session.run, {"training.iterations": 31})
     warned = next(event.text for event in resumed if isinstance(event, events.Warned))
@@ -213,9 +213,9 @@ def test_change_before_a_stop_during_validation_is_kept(tmp_path: Path) -> None:
     settings = change(SMALL, {"evaluation.tasks": 500})
     expected = change_during_validation(Session.start(settings, runs_dir=tmp_path))
     run = change_during_validation(Session.start(settings, runs_dir=tmp_path), Stop())
-    assert (run.status(), told(run)[-2:]) == ("stopped", [("tweaked", 10), ("stopped", 10)])
+    assert (run.status(), applied_changes(run)[-2:]) == ("stopped", [("tweaked", 10), ("stopped", 10)])
     list(Session.resume(run))
-    assert measured(run) == measured(expected)
+    assert metrics_of(run) == metrics_of(expected)
     assert run.evaluation().test.loss == expected.evaluation().test.loss  # type: ignore[union-attr]
 
 
@@ -231,7 +231,7 @@ def test_interrupt_saves_and_records_the_cause(tmp_path: Path, monkeypatch: pyte
             assert is_held(session.run.lock_path)
             session.interrupt()
     assert session.outcome.status == session.run.status() == "interrupted"
-    assert told(session.run)[-1] == ("interrupted", 7)
+    assert applied_changes(session.run)[-1] == ("interrupted", 7)
     again = Session.resume(session.run)
     assert next(e.iteration for e in again if isinstance(e, Progress)) == 8
 
@@ -246,7 +246,7 @@ def test_stop_pause_and_resume_are_recorded(tmp_path: Path) -> None:
             session.submit(Resume())
         if isinstance(event, Progress) and event.iteration == 5:
             session.submit(Stop())
-    assert told(session.run) == [("started", 0), ("paused", 3), ("resumed", 3), ("stopped", 5)]
+    assert applied_changes(session.run) == [("started", 0), ("paused", 3), ("resumed", 3), ("stopped", 5)]
     assert session.outcome.status == session.run.status() == "stopped"
 
 
@@ -303,7 +303,7 @@ def test_clock_in_1970_loses_nothing(
     assert resumed.settings.algorithm.inner_lr == 0.02
     train(resumed)
     assert session.run.status() == "finished"
-    assert measured(session.run) == measured(whole[0])
+    assert metrics_of(session.run) == metrics_of(whole[0])
 
 
 def test_resume_drops_later_validations(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     assert reasons[0].startswith("measured ")
     assert reasons[1] == "as before the run was resumed"
     assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
-    assert ("tweaked", 30) in told(run.run)
+    assert ("tweaked", 30) in applied_changes(run.run)
     with pytest.raises(BadInput, match="has finished all 35 meta-steps"):
         Session.resume(run.run)
     assert run.run.settings() == SMALL
@@ -372,10 +372,10 @@ def test_failed_resume_changes_nothing(tmp_path: Path) -> None:
     for event in session:
         if isinstance(event, Progress) and event.iteration == 15:
             break
-    before = measured(session.run)
+    before = metrics_of(session.run)
     with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99'"):
         Session.resume(session.run, {"compute.device": "cuda:99"})
-    assert measured(session.run) == before
+    assert metrics_of(session.run) == before
     assert len(before) == 15
     assert not session.run.is_live()
 
@@ -394,7 +394,7 @@ def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not session.run.is_live()
 
 
-class Disk:
+class FailingSave:
     """Replacement for `save_checkpoint` that fails while `full` is true."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
@@ -415,7 +415,7 @@ class Disk:
 def test_full_disk_pauses_the_run(
     number: int, whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(monkeypatch, number)
+    disk = FailingSave(monkeypatch, number)
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = []
     for event in session:
@@ -429,13 +429,13 @@ def test_full_disk_pauses_the_run(
         if isinstance(event, Progress) and event.iteration == 15:
             session.submit(Change("algorithm.inner_lr", 0.02))
     assert sum(isinstance(event, events.Resumed) for event in seen) == 1
-    assert measured(session.run) == measured(whole[0])
-    assert told(session.run)[:4] == [("started", 0), ("evaluated", 10), ("warned", 10), ("noted", 10)]
+    assert metrics_of(session.run) == metrics_of(whole[0])
+    assert applied_changes(session.run)[:4] == [("started", 0), ("evaluated", 10), ("warned", 10), ("noted", 10)]
     assert session.run.status() == session.outcome.status == "finished"
 
 
 def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch)
+    disk = FailingSave(monkeypatch)
     monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # stopping must not wait for it
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = iter(session)
@@ -459,13 +459,16 @@ def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytes
 
 
 def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Disk(monkeypatch, errno.ENOENT)
+    FailingSave(monkeypatch, errno.ENOENT)
     session = Session.start(SMALL, runs_dir=tmp_path)
     with pytest.raises(MetatuiError, match="no such file or directory"):
         list(session)
-    assert told(session.run)[-2:] == [("evaluated", 10), ("failed", 10)]  # it does not claim to wait for the disk
+    assert applied_changes(session.run)[-2:] == [
+        ("evaluated", 10),
+        ("failed", 10),
+    ]  # it does not claim to wait for the disk
     assert not session.run.crash_path.exists()
-    assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
+    assert [iteration for iteration, *_ in metrics_of(session.run)] == list(range(1, 11))
 
 
 def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,7 +476,7 @@ def test_run_that_was_taken_over_is_left_alone(tmp_path: Path, monkeypatch: pyte
 
     The other machine can get the lock of the run while this machine cannot reach the file server.
     """
-    Disk(monkeypatch)
+    FailingSave(monkeypatch)
     session = Session.start(SMALL, runs_dir=tmp_path)
     files = (session.run.journal_path, session.run.metrics_path)
     iteration = iter(session)
@@ -508,7 +511,7 @@ def test_run_ends_when_its_folder_is_gone(then: str, tmp_path: Path) -> None:
     left = [file.name for file in path.rglob("*")] if path.exists() else []
     assert "adaptation.json" not in left
     if then == "moved":
-        assert told(RunFolder(moved))[-1] == ("failed", 10)
+        assert applied_changes(RunFolder(moved))[-1] == ("failed", 10)
 
 
 def test_deleted_lock_file_does_not_end_the_run(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def started() -> Iterator[Started]:
+def start_process() -> Iterator[Started]:
     """Return a function that starts `metatui run` in a new process and waits for a given text in its output."""
     processes = []
 
@@ -80,8 +80,8 @@ def started() -> Iterator[Started]:
         process.communicate()
 
 
-def test_signal_saves_the_run(started: Started) -> None:
-    process = started(*options(training__iterations="100000000", evaluation__every="0"), until="batched engine")
+def test_signal_saves_the_run(start_process: Started) -> None:
+    process = start_process(*options(training__iterations="100000000", evaluation__every="0"), until="batched engine")
     process.send_signal(signal.SIGCONT)  # as Slurm does before SIGTERM
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()

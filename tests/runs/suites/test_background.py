@@ -47,14 +47,14 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore(tmp_path / "runs")
 
 
-def written(folder: Path, text: str) -> Suite:
+def write_suite(folder: Path, text: str) -> Suite:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tiny.toml"
     path.write_text(text)
     return read(path)
 
 
-def until(monitor: SuiteMonitor, reached: Callable[[SuiteStatus], bool]) -> SuiteStatus:
+def wait_for_status(monitor: SuiteMonitor, reached: Callable[[SuiteStatus], bool]) -> SuiteStatus:
     """Read the status of a suite repeatedly until `reached` returns true for it, and return the status."""
     end = time.monotonic() + TIMEOUT
     while not reached(status := monitor.read()):
@@ -66,7 +66,7 @@ def until(monitor: SuiteMonitor, reached: Callable[[SuiteStatus], bool]) -> Suit
 def test_suite_in_the_background(tmp_path: Path, store: RunStore) -> None:
     failing = TINY[TINY.index("[[compare]]") :].replace("waves", "failing").replace('"cpu"', '"cuda:77"')
     text = TINY.replace('["maml", "scratch"]', '["scratch"]') + failing.replace('["maml", "scratch"]', '["maml"]')
-    suite = written(tmp_path, text)
+    suite = write_suite(tmp_path, text)
     monitor = SuiteMonitor(SuiteManifest(suite, store))
     before = monitor.read()
     assert [run.status for run in before.runs] == ["waiting", "waiting"]
@@ -75,7 +75,7 @@ def test_suite_in_the_background(tmp_path: Path, store: RunStore) -> None:
     assert monitor.read().running
     with pytest.raises(BadInput, match="suite 'tiny' is being run by process"):
         background.start(suite, store)
-    after = until(monitor, lambda now: not now.running)
+    after = wait_for_status(monitor, lambda now: not now.running)
     finished, failed = after.runs
     assert (after.finished, after.share, after.is_complete) == (1, 0.5, False)
     assert finished.test
@@ -86,16 +86,16 @@ def test_suite_in_the_background(tmp_path: Path, store: RunStore) -> None:
 
 
 def test_stopping_saves_the_run(tmp_path: Path, store: RunStore) -> None:
-    suite = written(tmp_path, ENDLESS)
+    suite = write_suite(tmp_path, ENDLESS)
     manifest = SuiteManifest(suite, store)
     monitor = SuiteMonitor(manifest)
     background.start(suite, store)
     try:
-        running = until(monitor, lambda now: now.runs[0].status == "running" and now.runs[0].iteration > 0)
+        running = wait_for_status(monitor, lambda now: now.runs[0].status == "running" and now.runs[0].iteration > 0)
     finally:
         background.stop(manifest)
     assert describe_status(running) == "0 of 2 runs finished, 1 training"
-    stopped = until(monitor, lambda now: not now.running)
+    stopped = wait_for_status(monitor, lambda now: not now.running)
     assert [run.status for run in stopped.runs] == ["interrupted", "waiting"]
     assert 0 < stopped.share < 1
     assert len(store.runs()) == 1
@@ -106,7 +106,7 @@ def test_stopping_saves_the_run(tmp_path: Path, store: RunStore) -> None:
 def test_suite_of_another_machine_is_not_stopped(
     tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = SuiteManifest(written(tmp_path, TINY), store)
+    manifest = SuiteManifest(write_suite(tmp_path, TINY), store)
     manifest.folder.mkdir(parents=True)
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("socket.gethostname", lambda: "far")
@@ -119,7 +119,7 @@ def test_suite_of_another_machine_is_not_stopped(
 def test_lock_file_cannot_make_stop_signal_other_processes(
     tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manifest = SuiteManifest(written(tmp_path, TINY), store)
+    manifest = SuiteManifest(write_suite(tmp_path, TINY), store)
     killed: list[int] = []
     monkeypatch.setattr("os.kill", lambda pid, number: killed.append(pid))
     with manifest:
@@ -131,7 +131,7 @@ def test_lock_file_cannot_make_stop_signal_other_processes(
 
 
 def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> None:
-    suite = written(tmp_path, TINY)
+    suite = write_suite(tmp_path, TINY)
     assert suite.path is not None
     suite.path.write_text("compare = 3")
     with pytest.raises(BadInput, match="compare is 3, but must be"):
@@ -148,14 +148,14 @@ def test_process_that_cannot_be_started_is_reported(
     monkeypatch.setattr("subprocess.Popen", refused)
     sentence = "a process of metatui cannot be started: resource temporarily unavailable"
     with pytest.raises(MetatuiError, match=sentence):
-        background.start(written(tmp_path, TINY), store)
+        background.start(write_suite(tmp_path, TINY), store)
     with pytest.raises(MetatuiError, match=sentence):
         start_detached(Settings(), runs_dir=store.root)
 
 
 def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert user() == ([], [])
-    suite = written(user_dir(), TINY)
+    suite = write_suite(user_dir(), TINY)
     (user_dir() / "bad.toml").write_text("compare = [{}]\n[suite]\nname = 3\n")
     (own,), (problem,) = user()
     assert own.path == suite.path

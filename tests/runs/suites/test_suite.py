@@ -51,7 +51,7 @@ set = { task.shots = 2 }
 """
 
 
-def written(folder: Path, text: str, name: str = "mine") -> Path:
+def write_suite(folder: Path, text: str, name: str = "mine") -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text)
     return path
@@ -62,7 +62,7 @@ def values(run: PlannedRun, *paths: str) -> tuple[object, ...]:
 
 
 def test_expansion_of_runs_grid_and_seeds(tmp_path: Path) -> None:
-    suite = read(written(tmp_path, WHOLE))
+    suite = read(write_suite(tmp_path, WHOLE))
     assert (suite.name, suite.title, suite.notes, suite.source) == ("mine", "Two things", "Nothing.", "")
     waves, images = suite.comparisons
     assert (waves.tasks, waves.steps, waves.shots, waves.target) == (50, 2, None, 1.5)
@@ -105,7 +105,7 @@ def test_labels_of_runs(tmp_path: Path) -> None:
     [[compare.runs]]
     set = { task.shots = 10 }
     """
-    suite = read(written(tmp_path, text))
+    suite = read(write_suite(tmp_path, text))
     labels = ["few shots (seed 0)", "few shots (seed 1)", "MAML (seed 0)", "MAML (seed 1)"]
     assert [run.label for run in suite.runs] == labels
     folders = {run.identity: RunFolder(tmp_path / str(number)) for number, run in enumerate(suite.runs)}
@@ -121,20 +121,20 @@ def test_bundled_ablation_has_labels() -> None:
 
 def test_run_shared_by_two_comparisons(tmp_path: Path) -> None:
     again = '[[compare]]\nname = "a"\npreset = "quick"\n[[compare]]\nname = "b"\npreset = "quick"\n'
-    suite = read(written(tmp_path, again))
+    suite = read(write_suite(tmp_path, again))
     assert [run.name for run in suite.runs] == ["a: MAML"]
     assert len(suite.comparisons[1].runs) == 1
 
 
 def test_preset_path_is_relative_to_the_suite(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
-    suite = read(written(tmp_path, '[[compare]]\nname = "a"\npreset = "./own.toml"\n'))
+    suite = read(write_suite(tmp_path, '[[compare]]\nname = "a"\npreset = "./own.toml"\n'))
     assert suite.runs[0].settings.task.shots == 3
 
 
 def test_suite_of_presets(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
-    given = ["sinusoid-maml", str(tmp_path / "own.toml"), str(written(tmp_path, WHOLE))]
+    given = ["sinusoid-maml", str(tmp_path / "own.toml"), str(write_suite(tmp_path, WHOLE))]
     mine, loose = load(given, {"training.iterations": 9})
     assert (mine.name, loose.name) == ("mine", "presets")
     assert [run.origin for run in loose.runs] == ["sinusoid-maml (changed)", "own (changed)"]
@@ -234,7 +234,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
     ],
 )  # fmt: skip
 def test_invalid_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    path = written(tmp_path, text)
+    path = write_suite(tmp_path, text)
     with pytest.raises(BadInput) as caught:
         load([path])
     sentence = str(caught.value)
@@ -245,12 +245,12 @@ def test_invalid_files_are_refused(text: str, message: str, tmp_path: Path) -> N
 
 def test_maximum_number_of_runs(tmp_path: Path) -> None:
     many = f"seeds = {list(range(MAX_RUNS // 2 + 1))}"
-    path = written(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
+    path = write_suite(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
     with pytest.raises(
         BadInput, match=r"expand to 1,002 runs \(run entries x grid points x seeds\), but a suite must have at most"
     ):
         load([path])
-    path = written(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
+    path = write_suite(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
     with pytest.raises(BadInput, match="expand to 1,002 runs"):
         load([path])
 
@@ -268,17 +268,17 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
             load([given])
         assert message in str(caught.value)
     with pytest.raises(BadInput, match="the file name must be 1 to 64 letters"):
-        load([written(tmp_path, COMPARE, "a suite")])
+        load([write_suite(tmp_path, COMPARE, "a suite")])
     with pytest.raises(BadInput, match="suite 'chapter' is given twice"):
         load(["chapter", "chapter"])
 
 
 @pytest.fixture
 def suite(tmp_path: Path) -> Suite:
-    return read(written(tmp_path, '[[compare]]\nname = "a"\npreset = "quick"\nseeds = [0, 1]\n'))
+    return read(write_suite(tmp_path, '[[compare]]\nname = "a"\npreset = "quick"\nseeds = [0, 1]\n'))
 
 
-def made(store: RunStore, run: PlannedRun) -> RunFolder:
+def create_run(store: RunStore, run: PlannedRun) -> RunFolder:
     return store.create(run.settings)
 
 
@@ -287,11 +287,11 @@ def test_manifest_identifies_runs_by_settings(suite: Suite, tmp_path: Path) -> N
     first, second = suite.runs
     with SuiteManifest(suite, store) as manifest:
         assert [folder for _, folder in manifest.folders()] == [None, None]
-        manifest.add(made(store, second))
-        again = made(store, second)
+        manifest.add(create_run(store, second))
+        again = create_run(store, second)
         manifest.add(again)
         assert [folder for _, folder in manifest.folders()] == [None, again]
-        manifest.add(one := made(store, first))
+        manifest.add(one := create_run(store, first))
         store.delete(again)
         (_, found), (_, older) = manifest.folders()
         assert found == one
@@ -325,7 +325,7 @@ def test_reason_of_a_failed_run(suite: Suite, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     planned, _ = suite.runs
     with SuiteManifest(suite, store) as manifest:
-        run = made(store, planned)
+        run = create_run(store, planned)
         manifest.add(run)
         manifest.failed(planned, "it diverged")
     for event, problem in (("interrupted", None), ("failed", "it diverged")):

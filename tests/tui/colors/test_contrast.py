@@ -17,7 +17,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.colors import palette
 from metatui.tui.colors.contrast import MARK, TEXT, ReadableFilter, contrast_ratio, least_ratio
 from tests.tui.fakes import saved_run
-from tests.tui.test_app import GLYPHS, Make, settled
+from tests.tui.test_app import GLYPHS, Make, wait_for_workers
 
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 
@@ -78,7 +78,7 @@ async def test_everything_on_the_screen_is_readable(make: Make, runs_dir: Path) 
     app = make(GLYPHS)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.press("2", "enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         for theme, key in (("textual-dark", "2"), ("textual-light", "1"), ("rose-pine-dawn", "f1")):
             app.theme = theme
             await pilot.press(key)

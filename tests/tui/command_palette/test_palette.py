@@ -26,7 +26,7 @@ SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -43,7 +43,7 @@ async def search(app: MetatuiApp, pilot: Pilot[None], query: str) -> Mapping[str
         await pilot.press("ctrl+p")
     app.screen.query_one(CommandInput).value = query
     await pilot.pause()
-    await settled(app, pilot)
+    await wait_for_workers(app, pilot)
     return listed(app)
 
 
@@ -68,7 +68,7 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("ctrl+p")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         names = list(listed(app))
         assert len(names) == len(ACTIONS)  # without the palette itself, with the choice of a theme
         assert names[0] == "Training: Start   F5 or s"
@@ -78,20 +78,20 @@ async def test_actions(make: Make, runs_dir: Path) -> None:
         # An action on a row of another tab only shows the tab, because the user has not seen the row.
         await search(app, pilot, "load settings")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert str(app.tab) == "runs"
         assert last_message(app) == "l in this tab: Put the settings from the start of the run into the form."
         await search(app, pilot, "runs filter")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.focused is app.runs_tab.filter
         assert first(await search(app, pilot, "training stop")) == "Training: Stop   F7 or x"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "No run is training here." in last_message(app)
         await search(app, pilot, "training start")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.run_controller.client.phase.active
 
 
@@ -107,9 +107,9 @@ async def test_fast_typing_searches_only_once(make: Make, monkeypatch: pytest.Mo
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("ctrl+p")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await press_together(pilot, *"learning")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert set(queries) == {"learning"}
         assert first(listed(app)).startswith("Setting: Inner learning rate")
 
@@ -130,7 +130,7 @@ async def test_palette_of_another_screen_lists_its_keys(make: Make) -> None:
             "Previous algorithm   b or Left",
         ]
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert isinstance(app.screen, ExplainScreen)
         assert app.screen.algorithm != app.opening_settings.algorithm.name
 
@@ -152,7 +152,7 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         found = await search(app, pilot, "inner learning")
         assert "A number above 0 and up to 100." in found["Setting: Inner learning rate is 0.01"]
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         field = await app.form.reveal("algorithm.inner_lr")
         assert app.focused is field.control
         assert first(await search(app, pilot, "inner lr abc")) == "Set Inner learning rate to abc"
@@ -169,14 +169,14 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         before = app.runs_tab
         await search(app, pilot, "inner lr 0.05")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.focused is before.table  # the next keys do not change the value
         assert last_message(app) == "Inner learning rate is 0.05 in the form."
         settings = app.form.assessment.settings
         assert settings is not None
         assert settings.algorithm.inner_lr == 0.05
         await pilot.press("f5")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         refused = (
             "Not possible now. This setting cannot be changed during a run. F7 stops the run. d lets it continue "
             "in the background, so that you can edit the form."
@@ -187,11 +187,11 @@ async def test_settings(make: Make, sessions: FakeSessions) -> None:
         effect = "Outer learning rate is 0.001 now. The change applies after this meta-step."
         assert found["Set Outer learning rate to 0.02"] == effect
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.session is not None
         while not sessions.session.commands:
             await pilot.pause()
-        await sessions.session.heard(app, pilot)
+        await sessions.session.wait_until_shown(app, pilot)
         assert app.run_controller.client.model is not None
         assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
 
@@ -216,7 +216,7 @@ async def test_settings_that_can_change_come_first(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         found = await search(app, pilot, "inner")
         refused = [
             text.startswith("Not possible now. ") for name, text in found.items() if name.startswith("Setting: Inner ")
@@ -235,14 +235,14 @@ async def test_choices_by_name_and_title(make: Make) -> None:
         assert "Setting: Regularisation (λ) is 2" in await search(app, pilot, "λ")
         assert first(await search(app, pilot, "reptile")) == "Set Algorithm to reptile"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert last_message(app) == (
             "Algorithm is reptile in the form. Reptile usually uses inner steps = 5 and outer learning rate = 0.1. "
             "h fills them in."
         )
         await search(app, pilot, "seed=3")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert last_message(app) == "Seed is 3 in the form."
         await pilot.press("h")
         assert last_message(app).startswith("The usual values of Reptile are in the form: ")
@@ -250,7 +250,7 @@ async def test_choices_by_name_and_title(make: Make) -> None:
         assert last_message(app).endswith(" r restores your values.")
         assert first(await search(app, pilot, "explain imaml")) == "Explain: iMAML"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert isinstance(app.screen, ExplainScreen)
         assert app.screen.algorithm == "imaml"
 
@@ -262,18 +262,18 @@ async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Pa
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await search(app, pilot, "finn sinusoid")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.form.assessment.settings == presets.load("sinusoid-finn").settings
         runs = await search(app, pilot, "maml 2026")
         assert list(runs)[:2] == ["Open run: maml-sinusoid-20260102-000000", "Open run: maml-sinusoid-20260101-000000"]
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.iteration == 2
         lock = RunLock(runs_dir / "maml-sinusoid-20260101-000000" / "lock")  # as if it were training
         await search(app, pilot, "maml 20260101")
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert sessions.attached == ["maml-sinusoid-20260101-000000"]
         lock.release()
         await pilot.press("d", "f5")
@@ -281,7 +281,7 @@ async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Pa
             "Not possible now. A run is already"
         )
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert last_message(app).startswith("A run is already training")
 
 
@@ -292,7 +292,7 @@ async def test_enter_twice_performs_the_action_once(make: Make) -> None:
         entry = app.screen.query_one(CommandInput)
         for _ in range(3):
             entry.post_message(Input.Submitted(entry, entry.value))
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert len(app.screen_stack) == 1
         assert len(app._notifications) == 1
         assert "No run is training here." in last_message(app)
@@ -303,7 +303,7 @@ async def test_a_key_right_after_enter_is_not_lost(make: Make, sessions: FakeSes
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await search(app, pilot, "seed 7")
         await press_together(pilot, "enter", "f5")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert len(app.screen_stack) == 1
         assert sessions.session is not None
         assert sessions.session.settings.training.seed == 7, "the next key comes after the effect of enter"
@@ -326,6 +326,6 @@ async def test_enter_selects_an_entry_of_the_typed_query(make: Make, monkeypatch
         entry.post_message(Input.Submitted(entry, entry.value))
         await asyncio.sleep(0)
         typed.set()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.form.text("training.seed") == "7"
         assert len(app.screen_stack) == 1

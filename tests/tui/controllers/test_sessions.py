@@ -54,7 +54,7 @@ def real(runs_dir: Path) -> Iterator[Sessions]:
             os.kill(json.loads(run.lock_path.read_bytes())["pid"], signal.SIGKILL)
 
 
-def until(events: Iterator[Event], kind: type[Event]) -> Event:
+def next_event(events: Iterator[Event], kind: type[Event]) -> Event:
     return next(event for event in events if isinstance(event, kind))
 
 
@@ -63,12 +63,12 @@ def test_start_detach_attach_and_stop(real: Sessions) -> None:
     first = real.start(settings, "tiny").wait()
     assert first.hello.pid != os.getpid()
     events = iter(first)
-    until(events, Evaluated)
+    next_event(events, Evaluated)
     settings = change(settings, {"algorithm.inner_lr": 0.02})
     first.submit(Change("algorithm.inner_lr", 0.02))
-    until(events, Tweaked)
+    next_event(events, Tweaked)
     first.submit(Pause())
-    until(events, Paused)
+    next_event(events, Paused)
     first.close()
     assert not [event for event in events if isinstance(event, Finished)]
     attached = real.attach(first.run)
@@ -81,11 +81,11 @@ def test_start_detach_attach_and_stop(real: Sessions) -> None:
     assert model.evaluation is not None
     assert model.val_loss.last is not None
     attached.session.submit(Resume())
-    step = until(joined, Progress)
+    step = next_event(joined, Progress)
     assert step.iteration > model.iteration >= 20
     assert len(real.views(first.run.id, 2)) == 2
     real.stop(first.run)
-    end = until(joined, Finished)
+    end = next_event(joined, Finished)
     assert isinstance(end, Finished)
     assert end.reason == "stopped"
     assert list(joined) == []

@@ -21,7 +21,7 @@ from metatui.tui.model.history import History
 from metatui.tui.model.replay import Replay
 from metatui.tui.model.run_model import RunModel
 from metatui.utils.smoothing import DECAYS
-from tests.tui.fakes import progress, started
+from tests.tui.fakes import progress, started_event
 from tests.utils.test_smoothing import definition
 
 
@@ -43,7 +43,7 @@ class PartialRun:
         pass
 
 
-def made(iteration: int, seed: int = 0) -> Progress:
+def noisy_progress(iteration: int, seed: int = 0) -> Progress:
     """Return the progress of a meta-step whose meta-loss is noisy and rounded as in the metrics file."""
     step = progress(iteration)
     noisy = step.meta_loss * (1.2 + math.sin(iteration * (seed + 12.9898)))
@@ -72,7 +72,7 @@ def run(tmp_path: Path) -> RunFolder:
     return RunStore(tmp_path).create(Settings())
 
 
-def agrees(history: History, values: Sequence[float]) -> None:
+def assert_agrees(history: History, values: Sequence[float]) -> None:
     for decay in DECAYS:
         expected = definition(values, decay)
         for width in (10, 200):
@@ -83,15 +83,15 @@ def agrees(history: History, values: Sequence[float]) -> None:
 
 
 def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
-    steps = [made(iteration) for iteration in range(1, 5001)]
+    steps = [noisy_progress(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
     # With gaps, as if this process were too slow for the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss
-    agrees(live, losses)
-    agrees(reopened, losses)
+    assert_agrees(live, losses)
+    assert_agrees(reopened, losses)
     curve = training_curve(read_steps(run), 50)
     assert curve is not None
     for averages, decay in zip(curve.averages, DECAYS, strict=True):
@@ -103,35 +103,35 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
 
 
 def test_attached_run_continues_from_file(run: RunFolder) -> None:
-    steps = [made(iteration) for iteration in range(1, 301)]
+    steps = [noisy_progress(iteration) for iteration in range(1, 301)]
     write(run, steps[:200])
     model = Replay(run).read()
     write(run, steps[200:], after=200)
-    agrees(follow(run, steps[220:], model).meta_loss, [step.meta_loss for step in steps])
+    assert_agrees(follow(run, steps[220:], model).meta_loss, [step.meta_loss for step in steps])
 
 
 def test_resumed_run_is_averaged_from_its_checkpoint(run: RunFolder) -> None:
-    first = [made(iteration) for iteration in range(1, 201)]
-    again = [made(iteration, seed=1) for iteration in range(151, 301)]
+    first = [noisy_progress(iteration) for iteration in range(1, 201)]
+    again = [noisy_progress(iteration, seed=1) for iteration in range(151, 301)]
     write(run, first)
     model = Replay(run).read()
     write(run, again, after=150)
     live = follow(run, [Started(Settings(), "cpu", "cpu", "batched", "", 1, 150), *again], model).meta_loss
     losses = [step.meta_loss for step in [*first[:150], *again]]
-    agrees(live, losses)
-    agrees(Replay(run).read().meta_loss, losses)
+    assert_agrees(live, losses)
+    assert_agrees(Replay(run).read().meta_loss, losses)
 
 
 def test_no_average_while_earlier_meta_steps_are_missing(run: RunFolder) -> None:
-    steps = [made(iteration) for iteration in range(1, 101)]
+    steps = [noisy_progress(iteration) for iteration in range(1, 101)]
     write(run, steps[:50])
-    live = follow(run, [started(Settings()), *steps[60:]]).meta_loss
+    live = follow(run, [started_event(Settings()), *steps[60:]]).meta_loss
     assert live.points(200, smoothing=0.9)[-1].x == 50
     assert live.points(200)[-1].x == 100
 
 
 def test_curve_of_a_run_that_diverged_ends_in_a_gap(run: RunFolder) -> None:
-    steps = [replace(made(i), meta_loss=math.nan if i > 1500 else 1.0) for i in range(1, 2001)]
+    steps = [replace(noisy_progress(i), meta_loss=math.nan if i > 1500 else 1.0) for i in range(1, 2001)]
     write(run, steps)
     for decay in DECAYS:
         means = [point.mean for point in Replay(run).read().meta_loss.points(2000, smoothing=decay)]

@@ -34,7 +34,7 @@ async def test_changes_of_the_screen_below_are_shown(make: Make, sessions: FakeS
         assert session is not None
         assert "7 of " not in shown(app)
         session.emit(progress(7, session.settings))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert "7 of " in shown(app).splitlines()[0]
 
 
@@ -46,7 +46,7 @@ async def test_dialog_shows_the_dialog_and_the_screen_below(make: Make, sessions
         session = sessions.session
         assert session is not None
         session.emit(progress(7, session.settings))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("escape")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)

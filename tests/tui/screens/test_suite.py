@@ -27,13 +27,13 @@ from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import ScreenApp, text_of
 from tests.tui.screens.fake_helper import FakeHelper
 from tests.tui.sizes import SIZES
-from tests.tui.suites import TEXT, made, written
+from tests.tui.suites import TEXT, make_suite, write_suite
 
 pytestmark = pytest.mark.usefixtures("fake_helper")
 
 
 @pytest.fixture(autouse=True)
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
+def started_suites(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
     """Replace the function that starts suites, and return the list of suites that the app asked it to start."""
     suites: list[Suite] = []
     monkeypatch.setattr("metatui.tui.screens.suite.screen.POLL_SECONDS", 3600.0)
@@ -50,15 +50,15 @@ def suite_app(store: RunStore, **options: Any) -> ScreenApp:
     return ScreenApp(SuiteScreen(store, lambda: False), **options)
 
 
-async def opened(pilot: Pilot[Any]) -> SuiteScreen:
+async def current_screen(pilot: Pilot[Any]) -> SuiteScreen:
     await pilot.pause()
     screen = pilot.app.screen
     assert isinstance(screen, SuiteScreen)
-    await settled(pilot)
+    await wait_for_suites(pilot)
     return screen
 
 
-async def settled(pilot: Pilot[Any]) -> None:
+async def wait_for_suites(pilot: Pilot[Any]) -> None:
     """Wait until all suites have been read and shown."""
     screen = pilot.app.screen_stack[1]
     assert isinstance(screen, SuiteScreen)
@@ -85,7 +85,7 @@ async def open_file(pilot: Pilot[Any], path: Path) -> None:
     await pilot.press("enter")
     screen = pilot.app.screen_stack[1]
     await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
-    await settled(pilot)
+    await wait_for_suites(pilot)
 
 
 def keys(screen: SuiteScreen) -> list[str]:
@@ -93,10 +93,10 @@ def keys(screen: SuiteScreen) -> list[str]:
 
 
 async def test_suites_and_their_runs_are_listed(make: Callable[[], MetatuiApp], store: RunStore) -> None:
-    made(store)
+    make_suite(store)
     async with make().run_test(size=(120, 40)) as pilot:
         await pilot.press("ctrl+s")
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         listed = text_of(screen, "#suite-list")
         assert "mine 4 of 7 Yours: Waves and glyphs" in listed
         assert "chapter-small 0 of 20 The chapter's comparison, small enough" in listed
@@ -108,26 +108,26 @@ async def test_suites_and_their_runs_are_listed(make: Callable[[], MetatuiApp], 
         assert "scratch ────────── waiting no training" in runs
         assert keys(screen)[0] == "F5 Resume"
         await pilot.press("down")
-        await settled(pilot)
+        await wait_for_suites(pilot)
         assert "0 of 63 runs finished" in text_of(screen, SuiteProgress)
         assert keys(screen)[0] == "F5 Start"
 
 
-async def test_a_suite_is_started_watched_and_compared(store: RunStore, started: list[Suite]) -> None:
-    suite, _ = made(store, finished=4, stopped=0)
+async def test_a_suite_is_started_watched_and_compared(store: RunStore, started_suites: list[Suite]) -> None:
+    suite, _ = make_suite(store, finished=4, stopped=0)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert isinstance(pilot.app.screen, ConfirmScreen)
         await pilot.press("n")
-        assert started == []
+        assert started_suites == []
         await pilot.press("s")
         await pilot.pause()
         with SuiteManifest(suite, store) as ledger:
             await pilot.press("y")
             await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
-            assert started == [suite]
+            assert started_suites == [suite]
             await poll(pilot)
             assert keys(screen)[0] == "F7 Stop"
             assert "4 of 7 runs finished, starting the next" in text_of(screen, SuiteProgress)
@@ -151,9 +151,9 @@ async def test_a_suite_is_started_watched_and_compared(store: RunStore, started:
 
 
 async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
-    suite = written()
+    suite = write_suite()
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         with SuiteManifest(suite, store) as ledger:
             await poll(pilot)
             ledger.failed(suite.runs[0], "there is no such device")
@@ -164,14 +164,14 @@ async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
 
 
 async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    written()
+    write_suite()
 
     def refused(suite: Suite, store: RunStore) -> None:
         raise BadInput("suite 'mine' is being run by process 7")
 
     monkeypatch.setattr(background, "start", refused)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         await pilot.press("x")
         assert text_of(screen, "#suite-state") == "The suite could not be stopped: the suite is not running."
         await pilot.press("c")
@@ -189,9 +189,9 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_single_finished_run_is_not_compared(store: RunStore) -> None:
-    made(store, finished=1)
+    make_suite(store, finished=1)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         await pilot.press("c")
         text = "Comparing waves needs two finished runs, but 1 run is finished."
         assert text_of(screen, "#suite-state") == text
@@ -199,9 +199,9 @@ async def test_a_single_finished_run_is_not_compared(store: RunStore) -> None:
 
 
 async def test_the_selected_run_selects_the_comparison(store: RunStore) -> None:
-    made(store, finished=6)
+    make_suite(store, finished=6)
     async with suite_app(store).run_test(size=(80, 24)) as pilot:
-        await opened(pilot)
+        await current_screen(pilot)
         await pilot.press("enter", "down", "down", "down", "down", "enter")
         await pilot.pause()
         (asked,) = FakeHelper.made[-1].asked
@@ -213,7 +213,7 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
     (tmp_path / "other.toml").write_text(TEXT.replace("Waves and glyphs", "Of another folder"))
     (tmp_path / "bad.toml").write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         await pilot.press("o")
         await pilot.pause()
         assert isinstance(pilot.app.screen, AskScreen)
@@ -229,7 +229,7 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
         pilot.app.screen.query_one(Input).value = str(tmp_path / "other.toml")
         await pilot.press("enter")
         await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
-        await settled(pilot)
+        await wait_for_suites(pilot)
         assert screen.selected is not None
         assert screen.selected.suite.title == "Of another folder"
         assert "other 0 of 7 Yours:" in text_of(screen, "#suite-list")
@@ -240,10 +240,10 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
 
 
 async def test_message_about_a_suite_is_removed_when_its_file_is_opened_again(store: RunStore) -> None:
-    suite, _ = made(store, finished=7, stopped=0)
+    suite, _ = make_suite(store, finished=7, stopped=0)
     assert suite.path is not None
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert "All runs of this suite are finished." in text_of(screen, "#suite-state")
@@ -259,7 +259,7 @@ async def test_invalid_suites_are_reported_until_they_are_repaired(store: RunSto
     bad = user_dir() / "bad.toml"
     bad.write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        screen = await current_screen(pilot)
         assert "A suite cannot be used" in text_of(screen, Description)
         bad.write_text(TEXT)
         await open_file(pilot, bad)
@@ -289,9 +289,9 @@ def test_snapshot(
     size: tuple[int, int],
     ascii: bool,  # noqa: A002 - as in the app
 ) -> None:
-    made(store)
+    make_suite(store)
 
     async def read(pilot: Pilot[Any]) -> None:
-        await opened(pilot)
+        await current_screen(pilot)
 
     assert snap_compare(suite_app(store, ascii=ascii), terminal_size=size, run_before=read)

@@ -225,7 +225,7 @@ def test_photographs_are_marked_cells() -> None:
         assert not any((segment.style or Style()).meta for row in draw(image, 2, 2, 2, 3, other) for segment in row)
 
 
-class Sent(list[str]):
+class ScreenUpdates(list[str]):
     """List of the screen updates that the app would send to the terminal."""
 
     def take(self) -> str:
@@ -235,8 +235,8 @@ class Sent(list[str]):
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    updates = Sent()
+def sent(monkeypatch: pytest.MonkeyPatch) -> ScreenUpdates:
+    updates = ScreenUpdates()
 
     def record(app: App[None], screen: Screen[object], renderable: RenderableType | None) -> None:
         if (render := getattr(renderable, "render_segments", None)) and app._running:
@@ -259,7 +259,7 @@ async def show_photographs(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSe
     await app.workers.wait_for_complete()
     assert sessions.session
     sessions.session.emit(Evaluated(evaluation(sessions.session.settings, 1), (photographs(),), best=True))
-    await sessions.session.heard(app, pilot)
+    await sessions.session.wait_until_shown(app, pilot)
     app.work_tab.go_to("adaptation")
     await pilot.pause()
     return app.work_tab.adaptation
@@ -286,7 +286,7 @@ def places(panel: AdaptationPanel, width: int, height: int) -> set[tuple[int, in
 
 
 async def test_pictures_are_drawn_again_when_their_cells_are(
-    make: Callable[..., MetatuiApp], sessions: FakeSessions, sent: Sent
+    make: Callable[..., MetatuiApp], sessions: FakeSessions, sent: ScreenUpdates
 ) -> None:
     app = make(presets.load("glyphs").settings)
     async with app.run_test(size=(160, 48)) as pilot:
@@ -341,7 +341,9 @@ def region_of(y: int, x: int, width: int, height: int) -> Region:
     return Region(x, y, width // 10, height // 20)
 
 
-async def test_messages_cover_pictures(make: Callable[..., MetatuiApp], sessions: FakeSessions, sent: Sent) -> None:
+async def test_messages_cover_pictures(
+    make: Callable[..., MetatuiApp], sessions: FakeSessions, sent: ScreenUpdates
+) -> None:
     app = make(presets.load("glyphs").settings)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await show_photographs(app, pilot, sessions)

@@ -27,7 +27,7 @@ from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
 Make = Callable[..., MetatuiApp]
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -69,7 +69,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         assert sessions.started[0][0].training.iterations == ITERATIONS
         session = sessions.session
         assert session is not None
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert step() == "watch adaptation"
         assert "Press [, then ] until the last step is shown again." in text()
         assert app.work_tab.pane == "adaptation"
@@ -78,7 +78,7 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.pause()
         assert step() == "watch adaptation"
         session.emit(Evaluated(evaluation(session.settings, 1), views(session.settings), best=True))
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("[")
         await pilot.pause()
         assert app.work_tab.adaptation.shown_step == 1
@@ -94,42 +94,42 @@ async def test_each_step_ends_when_the_user_has_done_it(
         await pilot.pause()
         await pilot.press("enter")
         await pilot.pause()
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         assert step() == "stop"
         await pilot.press("f7")
         await pilot.pause()
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert step() == "save a preset"
         usual = presets.load(PRESET).settings.training.iterations
         assert app.form.text("training.iterations") == str(usual)
         await pilot.press("f2")
         await pilot.pause()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert presets.load("my-maml-sinusoid").settings.training.iterations == usual
         assert step() == "list the runs"
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert step() == "compare"
         assert "The list has one run. To train another algorithm, press ^P, type 'algorithm fomaml'" in text()
         saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-000000", steps=1)
         app.runs_tab.reload()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "The list has one run" not in text()
         assert "returns to the list" not in text()
         await pilot.press("1")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert text().endswith("2 returns to the list."), "the new run is shown in the work tab"
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "returns to the list" not in text()
         await pilot.press("c")  # without marks, only the selected run is measured
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert step() == "compare"
         for keys in (["space", "up"], ["space"], ["c"]):
             await pilot.press(*keys)
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
         assert step() == "find everything else"
         await pilot.press("f1")
         await pilot.pause()
@@ -224,13 +224,13 @@ async def test_the_form_is_restored_when_the_tour_is_left(make: Make, sessions: 
         await pilot.pause()
         session = sessions.session
         assert session is not None
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("escape")
         await pilot.pause()
         assert list(app._notifications)[-1].message == "Your settings return to the form when the run ends."
         assert app.form.text("task.source") == "sinusoid"
         await pilot.press("f7")
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         assert app.form.assessment.settings == own
         assert "form: initial settings  " in app.work_tab.status.render_line(0).text
 
@@ -242,13 +242,13 @@ async def test_a_tour_during_a_run_begins_with_its_adaptation(make: Make, sessio
         await app.workers.wait_for_complete()
         session = sessions.session
         assert session is not None
-        await session.heard(app, pilot)
+        await session.wait_until_shown(app, pilot)
         await pilot.press("T")
         await pilot.pause()
         assert STEPS[app.screen.query_one(TourCard).step].title == "watch adaptation"
         assert app.work_tab.pane == "adaptation"
         await pilot.press("f7")
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
 
 
 async def test_settings_loaded_during_the_tour_stay_in_the_form(make: Make) -> None:

@@ -82,7 +82,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
     assert snap_compare(Stage(spark, chart, then=then), terminal_size=(60, 14))
 
 
-class Sent(LineChart):
+class RecordingChart(LineChart):
     """Line chart that records which rows each call of `refresh` redraws. None stands for all rows."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ def plain(chart: LineChart) -> list[str]:
 
 
 async def test_only_changed_rows_are_sent() -> None:
-    chart = Sent()
+    chart = RecordingChart()
     points = [(float(x), math.sin(x / 10)) for x in range(82)]
     series = [Series("train", palette.TRAIN, points)]
     async with Stage(chart, then=lambda: draw(chart, series)).run_test(size=(60, 18)) as pilot:

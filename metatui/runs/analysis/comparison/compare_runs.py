@@ -31,7 +31,7 @@ from metatui.runs.analysis.comparison.values import (
     RunResult,
     Steps,
 )
-from metatui.runs.execution.replay_log import pin_compute
+from metatui.runs.execution.run_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore

@@ -9,7 +9,7 @@ from metatui.config.registry import DATA
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Comparison, Metric, SeedGroup
-from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.runs.execution.run_log import FREE_ON_RESUME
 from metatui.runs.formatting import change_text, headline
 from metatui.utils.numbers import format_diverged, interval
 from metatui.utils.text import format_count

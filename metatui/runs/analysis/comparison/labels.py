@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.runs.execution.run_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import format_count, sanitize
 

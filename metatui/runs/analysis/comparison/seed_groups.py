@@ -11,7 +11,7 @@ from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.values import RecordedRun, RunResult, SeedCurve, SeedGroup
-from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.runs.execution.run_log import FREE_ON_RESUME
 
 R = TypeVar("R", bound=RecordedRun)
 

@@ -13,7 +13,7 @@ from metatui.tui.keyboard.actions import Phase
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.system_monitor import Load
 from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of, packed, table
-from tests.tui.fakes import progress, started
+from tests.tui.fakes import progress, started_event
 from tests.tui.widgets.test_charts import text, theme
 
 
@@ -49,7 +49,7 @@ def test_failure_that_does_not_fit_ends_with_an_ellipsis() -> None:
 
 def test_reason_for_the_engine_is_left_out_if_it_does_not_fit() -> None:
     model = RunModel(Settings())
-    model.add_event(started(model.settings))
+    model.add_event(started_event(model.settings))
     numbers = RunNumbers()
     numbers.show(model, Phase.IDLE, Load())
     rows = text(numbers.rows(20, 40, theme()))
@@ -64,7 +64,7 @@ def test_engine_is_batched_until_meta_steps_are_compiled() -> None:
 
     reason = "after 5,000 meta-steps; batched measured 2.38 ms per meta-step"
     model = RunModel(Settings())
-    model.add_event(replace(started(model.settings), engine="compiled", engine_reason=reason))
+    model.add_event(replace(started_event(model.settings), engine="compiled", engine_reason=reason))
     early = Fact(
         "engine", "batched, compiled after meta-step 5,000", detail=" (batched measured 2.38 ms per meta-step)"
     )

@@ -33,7 +33,7 @@ Make = Callable[..., MetatuiApp]
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -67,7 +67,7 @@ async def test_unusable_presets_take_one_row(make: Make) -> None:
     app = make()
     async with app.run_test(size=(60, 15)) as pilot:
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         line = app.presets_tab.query_one("#presets-problems", StatusLine)
         assert line.size.height == 1
         text = str(line.render())
@@ -75,7 +75,7 @@ async def test_unusable_presets_take_one_row(make: Make) -> None:
         assert ";" not in text
         (folder / "worse.toml").write_text("[")
         app.presets_tab.reload()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert str(line.render()).startswith("2 presets cannot be used")
         assert app.presets_tab.table.size.height >= 4
 
@@ -85,7 +85,7 @@ async def test_all_columns_of_the_bundled_presets_fit(make: Make, size: tuple[in
     app = make()
     async with app.run_test(size=size) as pilot:
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         table = app.presets_tab.table
         assert len(table.visible_columns) == len(preset_list.COLUMNS)
         results = {row.cells[0].text: row.cells[3].text for row in table._rows if isinstance(row, Item)}
@@ -105,7 +105,7 @@ async def test_presets_are_filtered(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         count = len(presets.bundled())
         await pilot.press("slash", *"sinus rept")
         await pilot.pause()
@@ -144,7 +144,7 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         assert presets.user() == ([], [])
         name.value = "my-glyphs"
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert presets.load("my-glyphs").settings == GLYPHS
         assert presets.load("my-glyphs").title == "MAML on Glyphs"
         for proposed in ("my-maml-glyphs", "my-maml-glyphs-2", "my-maml-glyphs-3"):
@@ -152,29 +152,29 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
             await pilot.pause()
             assert app.screen.query_one("#preset-name", Input).value == proposed
             await pilot.press("enter")
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
             assert presets.load(proposed).settings == GLYPHS
         for saved in presets.user()[0]:
             if saved.name != "my-glyphs":
                 presets.delete(saved.name)
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.presets_tab.selected == presets.load("my-glyphs")
         assert "The form already has these settings." in text_of(app.screen, "#preset-preview")
         assert "Data: Characters that look handwritten, generated on demand." in text_of(app.screen, "#preset-preview")
         app.form.load(Settings())
         await pilot.press("2", "3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "Settings that differ from the form Task: glyphs (form sinusoid)" in text_of(
             app.screen, "#preset-preview"
         )
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.form.assessment.settings == GLYPHS
         await pilot.press("3", "d")
         await pilot.pause()
         await pilot.press("y")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "my-glyphs" not in presets.names()
 
         await pilot.press("home")
@@ -187,13 +187,13 @@ async def test_presets_are_saved_previewed_loaded_started_and_deleted(make: Make
         await pilot.press("down")
         assert selected(app) == "sinusoid-anil"
         await pilot.press("up", "l")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert sessions.started == [(quick.settings, "quick")]
         assert sessions.session is not None
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["unchanged", "changed_live"])
@@ -201,7 +201,7 @@ async def test_a_preset_that_reproduces_a_test_has_its_result(make: Make, sessio
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         session = sessions.session
         assert session is not None
         test = evaluation(session.settings, 20, "test")
@@ -209,11 +209,11 @@ async def test_a_preset_that_reproduces_a_test_has_its_result(make: Make, sessio
             for old, new in ((0.01, 0.1), (0.1, 0.01)):
                 session.emit(Tweaked(10, "algorithm.inner_lr", old, new))
         session.end(Finished(20, "iterations", 1.0, test))
-        await session.over(app, pilot)
+        await session.wait_until_ended(app, pilot)
         await pilot.press("f2")
         await pilot.pause()
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         saved = presets.load("my-maml-sinusoid")
         assert saved.settings == session.settings
         assert saved.measured == (None if live else headline(test))
@@ -227,7 +227,7 @@ async def test_a_preset_that_reproduces_a_test_has_its_result(make: Make, sessio
         await pilot.press("enter")
         await pilot.pause()
         assert not isinstance(app.screen, SavePresetScreen)
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert presets.load(saved.name).title == "Again"
 
 
@@ -236,7 +236,7 @@ async def test_run_of_a_changed_preset_records_its_origin(make: Make, sessions: 
     saved_run(runs_dir, quick.settings, name="anil-20260102-000000", steps=20, preset="sinusoid-anil (changed)")
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         app.presets.load_preset(quick)
         app.form.enter("training.seed", "7")
         await pilot.press("f5")
@@ -245,17 +245,17 @@ async def test_run_of_a_changed_preset_records_its_origin(make: Make, sessions: 
         assert sessions.started == [(seven, "quick (changed)")]
         assert sessions.session is not None
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("l")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert sessions.started[1:] == [(quick.settings, "sinusoid-anil (changed)")]
         sessions.session.end()
-        await sessions.session.over(app, pilot)
+        await sessions.session.wait_until_ended(app, pilot)
 
 
 WRITE = "import sys; print('packed 10 of 20 drawings', file=sys.stderr, flush=True); "
@@ -284,7 +284,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
                 pass
 
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("f")
         await until("is already on this machine")
         await pilot.press("end")
@@ -307,7 +307,7 @@ async def test_data_set_is_downloaded_in_the_background(make: Make, monkeypatch:
                 "file.parent.mkdir(parents=True); file.touch()")  # fmt: skip
         await confirm()
         await until("is now on this machine")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert not app.context.missing_data
         assert "needs Omniglot" not in text_of(app.screen, "#presets-table")
 
@@ -322,7 +322,7 @@ async def test_snapshots(
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         for _ in range(4):
             await pilot.press("down")
         await pilot.pause()

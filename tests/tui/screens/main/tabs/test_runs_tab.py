@@ -37,7 +37,7 @@ from metatui.tui.screens.main.tabs import runs_tab
 from metatui.tui.screens.main.tabs.run_list import COLUMNS, ListedRun
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
-from tests.runs.execution.test_control_server import Session
+from tests.runs.execution.test_control_server import FakeSession
 from tests.tui.fakes import saved_run
 from tests.tui.screens.conftest import press_together, text_of
 
@@ -48,7 +48,7 @@ NAMES = ("maml-glyphs-20260104-000000", "maml-sinusoid-20260103-000000", "anil-s
 """Ids of the saved runs, newest first."""
 
 
-async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await app.workers.wait_for_complete()
     await pilot.pause()
 
@@ -62,7 +62,7 @@ def saved(runs_dir: Path) -> None:
     saved_run(runs_dir, GLYPHS, name=NAMES[0], steps=40)
 
 
-async def sized(app: MetatuiApp, pilot: Pilot[None]) -> None:
+async def wait_for_sizes(app: MetatuiApp, pilot: Pilot[None]) -> None:
     """Wait until the dialog shows how much disk space the runs use."""
     for worker in [worker for worker in app.workers if worker.group == "size"]:
         await worker.wait()
@@ -111,10 +111,10 @@ async def test_words_of_the_filter_are_visible(make: Make, theme: str) -> None:
     app = make(theme=theme)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2", "slash", *"glyphs")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         for key in ("end", "enter"):
             await pilot.press(key)
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
             assert app.screen._compositor.render_strips()[1].text.strip() == "glyphs"
         assert app.focused is app.runs_tab.table
 
@@ -127,14 +127,14 @@ async def test_seeds_and_results_fit(make: Make, runs_dir: Path, size: tuple[int
     app = make()
     async with app.run_test(size=size) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         table = app.runs_tab.table
         lines = [table.render_line(y).text for y in range(1, 4)]
         assert sorted(line.split()[3] for line in lines) == ["0", "1", "12"]
         assert all("test 90.0 ± 1.0 %" in line for line in lines)
         assert {line.split()[2][-6:] for line in lines} == {f"00000{n}" for n in range(3)}
         await pilot.press("slash", *"000002", "enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "Seed" not in table.render_line(0).text, "a single run needs no seed"
 
 
@@ -153,7 +153,7 @@ async def test_rows_of_a_narrow_list_keep_what_distinguishes_runs(
     app = make()
     async with app.run_test(size=(140, 24)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         table = app.runs_tab.table
         table.styles.width = width
         table.show([ListedRun(replace(run, changed_live=True)).item()], order=(len(COLUMNS) - 1, True))
@@ -169,7 +169,7 @@ async def test_preview_tells_settings_changed_during_the_run(make: Make, runs_di
     app = make()
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         preview = text_of(app.screen, "#run-preview")
     assert "The settings at the start are the defaults." in preview
     assert "Settings changed during the run Inner learning rate: 0.05 (at the start 0.01)" in preview
@@ -186,12 +186,12 @@ async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: M
     app = make()
     async with app.run_test(size=(99, 40)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "Stopped, trained" in text_of(app.screen, "#runs-table")
         preview = text_of(app.screen, "#run-preview")
         assert "Stopped, 50 meta-steps in 0:05, training complete, not tested, started" in preview
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert f"{NAMES[0]} (stopped, trained)" in text_of(app.screen, "#shown-line")
         assert "50 of 5,000, early stop" in text_of(app.screen, "RunNumbers")
 
@@ -206,18 +206,18 @@ async def test_preview_counts_the_tasks_of_the_final_test(
         journal.record("resumed", 50)
     lock = RunLock(run.lock_path)
     app = make()
-    with closing(ControlServer(cast(Any, Session(run)))) as server:
+    with closing(ControlServer(cast(Any, FakeSession(run)))) as server:
         server.open()
         async with app.run_test(size=(99, 40)) as pilot:
             await pilot.press("2")
-            await settled(app, pilot)
+            await wait_for_workers(app, pilot)
             assert "50 meta-steps in 0:05, testing, started" in text_of(app.screen, "#run-preview")
             for done in (120, 240):
                 server.send(Evaluating(50, "test", done, 600))
                 text = f"50 meta-steps in 0:05, testing {done} of 600 tasks, started"
                 while text not in text_of(app.screen, "#run-preview"):
                     await app.runs_tab.update()
-                    await settled(app, pilot)
+                    await wait_for_workers(app, pilot)
     lock.release()
 
 
@@ -233,9 +233,9 @@ async def test_undone_live_changes_are_told(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         app.runs_tab.go_to(NAMES[0])
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert [run.changed_live for run in app.runs_tab.listed] == [run.id == NAMES[0] for run in app.runs_tab.listed]
         preview = text_of(app.screen, "#run-preview")
     assert "no preset, changed live" in preview
@@ -259,9 +259,9 @@ async def test_loading_a_run_tells_settings_changed_during_the_run(
     monkeypatch.setattr(app, "notify", lambda text, **_: told.append(text))
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("l")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.form.assessment.settings == Settings()
         line = app.work_tab.status.render_line(0).text.strip()
         assert line.startswith(f"form: run {NAMES[0]} without later changes  ")
@@ -278,9 +278,9 @@ async def test_a_loaded_run_without_its_schedule_counts_as_a_changed_preset(make
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("l")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.presets.changes == ()
         assert app.presets.origin_of(mine.settings) == "mine (changed)"
 
@@ -290,9 +290,9 @@ async def test_titles_in_the_preview_are_wrapped(make: Make) -> None:
     app = make()
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("end")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "Settings that differ from preset quick" in text_of(app.screen, "#run-preview")
 
 
@@ -301,7 +301,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert order(app) == list(NAMES)
         preview = text_of(app.screen, "#run-preview")
         assert "MAML on Glyphs, 5-way 1-shot" in preview
@@ -309,7 +309,7 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert "Settings that differ from the defaults" in preview
         assert "r Resume" not in app.query_one(KeyBar).render().plain
         await pilot.press("end")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert selected(app) == NAMES[2]
         assert "r Resume" in app.query_one(KeyBar).render().plain, "the run was stopped"
         preview = text_of(app.screen, "#run-preview")
@@ -329,13 +329,13 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert order(app) == [NAMES[1], NAMES[0], NAMES[2]]
 
         await pilot.click("#runs-table", offset=(3, 3))
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.runs_tab.marked == [NAMES[0]]
         assert selected(app) == NAMES[0]
         await pilot.press("m")
         assert app.runs_tab.marked == [NAMES[0], NAMES[1], NAMES[2]]
         await pilot.click("#runs-table", offset=(3, 1))
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.runs_tab.marked == []
 
         await press_together(pilot, "slash", *"glyphs")
@@ -343,27 +343,27 @@ async def test_list_and_preview(make: Make, runs_dir: Path) -> None:
         assert order(app) == [NAMES[0]]
         assert app.runs_tab.table.border_title == "1 of 3 runs"
         await pilot.press("enter", "enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.tab == "work"
         assert app.run_controller.shown is not None
         assert (app.run_controller.shown.run_id, app.run_controller.shown.iteration) == (NAMES[0], 40)
         assert len(app.run_controller.shown.views) == 3
         await pilot.press("2", "escape", "l")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert app.form.assessment.settings == GLYPHS
 
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("d")
         await pilot.pause()
         assert isinstance(app.screen, ConfirmScreen)
         assert f"Delete run {NAMES[0]} with its metrics and checkpoints?" in question(app)
         assert text_of(app.screen, "#confirm-details") == "Finished, 40 meta-steps, test 90.0 ± 1.0 %"
-        await sized(app, pilot)
+        await wait_for_sizes(app, pilot)
         assert text_of(app.screen, "#confirm-note").startswith("Size: ")
         assert text_of(app.screen, "#confirm-note") != "Size: …"
         await pilot.press("escape")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert (runs_dir / NAMES[0]).exists()
         await pilot.press("d")
         await pilot.pause()
@@ -403,7 +403,7 @@ async def test_dialog_of_deletion_does_not_wait_for_sizes(
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("m", "d")
         while not isinstance(app.screen, ConfirmScreen):
             await pilot.pause()
@@ -418,7 +418,7 @@ async def test_dialog_of_deletion_does_not_wait_for_sizes(
         assert order(app)[0] not in text_of(app.screen, "#confirm-details")
         assert app.focused is buttons, "enter still answers"
         go_on.set()
-        await sized(app, pilot)
+        await wait_for_sizes(app, pilot)
         assert text_of(app.screen, "#confirm-note") == "Size: 22 MiB"
 
 
@@ -431,10 +431,10 @@ async def test_list_follows_other_processes(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         tab = app.runs_tab
         await pilot.press("slash", *"sinusoid", "enter", *["down"] * 20, "space")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         cursor, marked, top = selected(app), list(tab.marked), tab.table._top
         assert top > 0
 
@@ -472,9 +472,9 @@ async def test_live_runs_are_not_deleted(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("d")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert not isinstance(app.screen, ConfirmScreen)
         notes = [note.message for note in app._notifications]
         assert f"{NAMES[0]} is training, so nothing is deleted. x stops the selected run." in notes
@@ -499,11 +499,11 @@ async def test_only_the_link_to_a_run_is_deleted(make: Make, runs_dir: Path, tmp
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("d")
         while not isinstance(app.screen, ConfirmScreen):
             await pilot.pause()
-        await sized(app, pilot)
+        await wait_for_sizes(app, pilot)
         assert question(app) == f"Delete the link {NAMES[0]}? The run itself is kept."
         assert str(app.screen.query_one("#confirm-note").render()) == "Size: 0 KiB"
         await pilot.press("y")
@@ -518,9 +518,9 @@ async def test_deletion_of_the_shown_run_is_told(make: Make, runs_dir: Path) -> 
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("enter")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await app.runs.check_folder()
         (runs_dir / NAMES[0]).rename(runs_dir / "elsewhere")
         for _ in range(2):
@@ -548,7 +548,7 @@ async def test_details_of_passed_runs_are_not_read(make: Make, monkeypatch: pyte
         await pilot.press("down", "down")
         assert "anil-sinusoid" in text_of(app.screen, "#run-preview")
         go_on.set()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert read == [NAMES[0], NAMES[2]]
         await pilot.press("n")
         await pilot.pause()
@@ -565,7 +565,7 @@ async def test_a_short_list_is_above_the_preview(make: Make, runs_dir: Path) -> 
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         tab = app.runs_tab
         assert tab.table.region.height == len(NAMES) + 3, "the titles and the border"
         assert tab.preview.region.y == tab.table.region.bottom
@@ -573,10 +573,10 @@ async def test_a_short_list_is_above_the_preview(make: Make, runs_dir: Path) -> 
         for number in range(20):
             saved_run(runs_dir, Settings(), name=f"maml-sinusoid-20260101-0000{number:02}", steps=1)
         await tab.update()
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert tab.preview.region.y == tab.table.region.y
         await pilot.press("slash", *"glyphs")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert len(tab.listed) == 1
         assert tab.preview.region.y == tab.table.region.y, "the list does not move while a filter is typed"
 
@@ -587,10 +587,10 @@ async def test_a_wide_preview_has_the_chart_beside_the_texts(make: Make, runs_di
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "Loss" not in text_of(app.screen, "#run-preview"), "no chart of a run that ended before its first step"
         await pilot.press("down")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         first = app.runs_tab.preview.render_line(0).text
         assert first.startswith(NAMES[0])
         assert "Accuracy (%)" in first
@@ -600,7 +600,7 @@ async def test_a_tab_without_runs_has_no_preview(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         assert "No runs yet" in text_of(app.screen, "#runs-table")
         assert not app.runs_tab.preview.display
         assert app.runs_tab.table.has_focus
@@ -616,9 +616,9 @@ async def test_snapshots(
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("space", "down")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await compare_sizes(pilot)
 
 
@@ -633,11 +633,11 @@ async def test_delete_dialog_snapshots(
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
-        await settled(app, pilot)
+        await wait_for_workers(app, pilot)
         await pilot.press("m", "d")
         while not isinstance(app.screen, ConfirmScreen):
             await pilot.pause()
-        await sized(app, pilot)
+        await wait_for_sizes(app, pilot)
         await compare_sizes(pilot)
 
 

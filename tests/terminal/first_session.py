@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.terminal.watching import Terminal
+from tests.terminal.terminal import Terminal
 
 PRESET = "my-maml"
 INNER_LR = "0.02"
 """New value of the inner learning rate, which is initially 0.01."""
 
 
-def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
+def first_session(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
     """Perform the steps of the session, and yield the name of each step when its result is visible.
 
     After the last step, the function presses the key that stops the run and quits the app.
@@ -22,7 +22,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
         marked: indices of the rows to mark in the list of runs, whose first row is the newest run.
     """
     at.see("Settings", "Iterations", "F5 Start")
-    at.until(lambda: at.explained, "the first field explained")
+    at.until(lambda: at.explained_label, "the first field explained")
     yield "01-start"
 
     at.tab_to("Shots (K)")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import metatui
-from metatui.learning.checks.awkward import (
+from metatui.learning.checks.edge_cases import (
     CHOICES,
     EDGE_CASES,
     EdgeCase,
@@ -24,10 +24,10 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[EdgeCaseCheck]:
     """Run the check on one module, with the function `answer` applied to the result of `meta_gradient`."""
     monkeypatch.setattr(
-        "metatui.learning.checks.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
+        "metatui.learning.checks.edge_cases.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )
     monkeypatch.setattr(
-        "metatui.learning.checks.awkward.EDGE_CASES", [case for case in EDGE_CASES if case.name == "layer norm"]
+        "metatui.learning.checks.edge_cases.EDGE_CASES", [case for case in EDGE_CASES if case.name == "layer norm"]
     )
     return list(run_edge_case_checks())
 

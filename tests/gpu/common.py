@@ -65,12 +65,12 @@ class Finding:
     """Reason why this part of the step was skipped, or None if it was not."""
 
 
-def found(name: str, /, **values: Any) -> Finding:
+def result(name: str, /, **values: Any) -> Finding:
     """Return a finding with `values` as results."""
     return Finding(name, values)
 
 
-def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
+def checked_result(name: str, problem: str | None, /, **values: Any) -> Finding:
     """Return a finding with `values` as results, and with the `problem` that makes the step fail, if there is one."""
     return Finding(name, values, problem)
 
@@ -81,7 +81,7 @@ def skipped(name: str, reason: str, /) -> Finding:
 
 
 @dataclass(frozen=True)
-class Lab:
+class Setup:
     """The device that a step uses, the sizes of its workloads, its temporary folder and its deadline."""
 
     device: str
@@ -104,12 +104,12 @@ class Lab:
         return self.torch_device.type == "cuda"
 
     @property
-    def no_cuda(self) -> str | None:
+    def cuda_skip_reason(self) -> str | None:
         """Reason why CUDA graphs, memory limits and kernels cannot be tested, or None if they can."""
         return None if self.on_cuda else f"{self.device} is not a CUDA device"
 
     @property
-    def no_figures(self) -> str | None:
+    def figures_skip_reason(self) -> str | None:
         """Reason why measurements of speed and memory would be meaningless, or None if they are meaningful."""
         if self.simulated:
             return "a simulated device has neither a speed nor its own memory"
@@ -137,7 +137,7 @@ class Lab:
         return Learner(set_up(settings))
 
 
-Step = Callable[[Lab], Iterator[Finding]]
+Step = Callable[[Setup], Iterator[Finding]]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:

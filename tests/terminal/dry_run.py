@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from metatui.tui.keyboard.actions import BY_ID
 from tests.terminal.program import Program
-from tests.terminal.watching import PATIENCE, Terminal
+from tests.terminal.terminal import PATIENCE, Terminal
 
 
-class Rehearsal(Program):
+class DryRunProgram(Program):
     """A `Program` that starts no process. It records the calls of `act`, ignores all other input and never waits."""
 
     def __init__(self) -> None:

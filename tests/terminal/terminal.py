@@ -78,7 +78,7 @@ class Terminal(ABC):
         return self.rows[-1]
 
     @property
-    def explained(self) -> str:
+    def explained_label(self) -> str:
         """Label of the field that is explained below the form, or an empty string if no field is explained."""
         for row in reversed(self.rows):
             if found := re.match(r"[ │]{0,2}([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
@@ -99,17 +99,17 @@ class Terminal(ABC):
 
     def tab_to(self, label: str, *, most: int = 30) -> None:
         """Press Tab up to `most` times, until the field `label` is explained below the form."""
-        self.until(lambda: self.explained, "a field explained")
+        self.until(lambda: self.explained_label, "a field explained")
         for _ in range(most):
-            before = self.explained
+            before = self.explained_label
             self.press("tab")
             self._see_explained_other_than(before)
-            if self.explained == label:
+            if self.explained_label == label:
                 return
         raise AssertionError(f"tab does not lead to {label}\n{self.text}")
 
     def _see_explained_other_than(self, label: str) -> None:
-        self.until(lambda: self.explained not in ("", label), "the next field explained")
+        self.until(lambda: self.explained_label not in ("", label), "the next field explained")
 
     def until(self, holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
         """Wait until `holds()` is true. Raises AssertionError after `patience` seconds or if the program ends."""
