@@ -99,7 +99,7 @@ def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
 
 
 def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequence[Planned] = (), *, whole: bool) -> str:
-    """Format `settings` as TOML that `parse_tables` reads back to an equal value.
+    """Format `settings` as TOML that `parse_tables` reads back as an equal value.
 
     Args:
         about: the `[preset]` table.

@@ -135,7 +135,7 @@ class FakeTime:
 def test_libraries_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check the order, the times and the numbers of threads of all meta-steps, with 2 cores and 3 rounds.
 
-    The first meta-step of each library takes 100 s, like a compilation, which must not be included in the times.
+    The first meta-step of each library takes 100 s, as if it included a compilation. The times must not include it.
     """
     for name, value in {"WARM_UP": 0.9, "TURN": 5.0, "SLOW": 2000.0, "MIN_ROUNDS": 3}.items():
         monkeypatch.setattr(timing, name, value)

@@ -105,8 +105,8 @@ def choose(
     Args:
         meta: the meta-parameters.
         measured: cached measurements, to which new ones are added.
-        workers: number of threads that share the tasks in the loop engine. Other engines are measured with as many
-            threads of torch.
+        workers: number of threads that share the tasks in the loop engine. Other engines are measured with
+            the same number of torch threads.
         sample: function that draws a given number of tasks, which are used to measure the engines. If tasks vary in
             size, it draws the largest ones.
 

@@ -1,4 +1,4 @@
-"""Pane that is shown while there is no run. It explains the algorithm in the form and how to start a run."""
+"""Pane that explains the selected algorithm and how to start a run. It is shown while there is no run."""
 
 from __future__ import annotations
 

@@ -199,5 +199,5 @@ def explained(setting: SettingField) -> str:
     """Describe a setting: its meaning, its unit and its allowed values."""
     unit = f" ({setting.unit})" if setting.unit and setting.unit not in setting.label.lower().split() else ""
     limits = "" if setting.kind in ("choice", "bool") else f" {setting.allowed[0].upper()}{setting.allowed[1:]}."
-    live = " Can change during a run." if setting.live else ""
+    live = " Can be changed during a run." if setting.live else ""
     return f"{setting.label}{unit}: {setting.help}{limits}{live}"
