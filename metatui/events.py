@@ -57,8 +57,8 @@ class Evaluation:
     inner_lr: float | None = None
     """Inner learning rate of the adaptation; None in records of old versions of metatui, which did not store it."""
     diverged: int | None = None
-    """Number of tasks that diverged (see `learning.evaluation.statistics.diverged`) and are excluded from `loss` and
-    `accuracy`; None in records of old versions of metatui, which did not count such tasks."""
+    """Number of tasks that diverged (see `learning.evaluation.statistics.diverged_tasks`) and are excluded from `loss`
+    and `accuracy`; None in records of old versions of metatui, which did not count such tasks."""
     checkpoint: str | None = None
     """The evaluated checkpoint, `best` or `last`; None for a validation."""
     pool: Pool | None = None

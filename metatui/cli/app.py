@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from metatui.cli.options import apply_options
+from metatui.cli.options import apply_settings
 from metatui.cli.terminal_guard import run_in_child
 from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
@@ -54,7 +54,7 @@ def app_arguments(
 
     loaded = presets.load(preset) if preset is not None else None
     base = loaded.settings if loaded else Settings()
-    settings = apply_options(base, assignments) if assignments else loaded and loaded.settings
+    settings = apply_settings(base, assignments) if assignments else loaded and loaded.settings
     return {
         "settings": settings,
         "preset": loaded.name if loaded else None,

@@ -175,7 +175,7 @@ def check_seeds(seeds: Sequence[int], settings: Iterable[str], *, detach: bool) 
         raise BadInput("--seeds cannot be combined with --detach: the runs would train at the same time")
 
 
-def parse_options(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
+def parse_settings(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """Return the settings given with `--set` and `--device`.
 
     Raises:
@@ -189,11 +189,11 @@ def parse_options(assignments: Sequence[str], device: str | None = None) -> dict
     return values
 
 
-def apply_options(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
-    """Return `settings` changed by `--set` and `--device`. Raises the same errors as `parse_options`."""
+def apply_settings(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
+    """Return `settings` changed by `--set` and `--device`. Raises the same errors as `parse_settings`."""
     from metatui.config.fields import change
 
-    return change(settings, parse_options(assignments, device))
+    return change(settings, parse_settings(assignments, device))
 
 
 def note_without_effect(settings: Settings, paths: Iterable[str]) -> None:

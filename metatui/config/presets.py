@@ -169,7 +169,7 @@ def save(
 
     Raises:
         BadInput: if the name is invalid or taken, or a change is not allowed.
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     check_name(name)
     path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"

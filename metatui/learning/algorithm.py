@@ -128,9 +128,9 @@ class Algorithm(Component):
         The default is a step of Adam along the mean of the tasks' meta-gradients.
 
         Raises:
-            Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
-            StepsPending: if captured meta-steps must be read first (see `Learner.graph_step`). The meta-parameters are
-                unchanged.
+            DivergedError: if a loss or gradient is not finite. The meta-parameters are unchanged.
+            StepsPendingError: if captured meta-steps must be read first (see `Learner.graph_step`). The meta-parameters
+                are unchanged.
         """
         episodes = learner.sample(tasks)
         if step := learner.graph_step(episodes, outer_lr):

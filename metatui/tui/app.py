@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
     from metatui.tui.screens.main.tabs.runs_tab import RunsTab
-    from metatui.tui.tour.steps import TourEvent
+    from metatui.tui.tour.steps import TourInput
 
 FINISH_START_AFTER = 0.5
 """Seconds from the first frame to the creation of the runs and presets tabs, unless they are needed earlier."""
@@ -172,11 +172,11 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self.garbage = GarbageController(self)
-        self.happened: Signal[TourEvent] = Signal(self, "happened")
+        self.happened: Signal[TourInput] = Signal(self, "happened")
         """Signal that tells the tour what the user has done and what has happened in the run."""
         self._start_at_once, self._tour = start, tour
         self._ascii, self._readable = AsciiFilter(), ReadableFilter()
-        self._completing = asyncio.Lock()
+        self._creating_tabs = asyncio.Lock()
         self.set_keymap(keymap or {})
         self.animation_level = "none"
         self.theme = theme
@@ -242,7 +242,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     async def finish_start(self) -> None:
         """Do the work that was postponed until after the first frame, unless the user quits in the meantime."""
         for work in (
-            self._complete_work_tab,
+            self._finish_work_tab,
             self.create_tabs,
             self._prepare_dialogs,
             self._prepare_theme,
@@ -257,8 +257,8 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
         """Whether the app has been asked to exit. If so, Textual refuses to mount widgets."""
         return not (self.screen_stack and self.screen_stack[0].is_attached)
 
-    async def _complete_work_tab(self) -> None:
-        await self.work_tab.complete()
+    async def _finish_work_tab(self) -> None:
+        await self.work_tab.finish_start()
 
     async def _welcome(self) -> None:
         """Announce runs that are training in the background, and start or offer the tour."""
@@ -281,7 +281,7 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
 
     async def create_tabs(self) -> None:
         """Create the tabs that the first frame does not need, unless they exist already."""
-        async with self._completing:
+        async with self._creating_tabs:
             tabs = self.screen_stack[0].query_one(ContentSwitcher)
             if len(tabs.children) == len(TABS):
                 return

@@ -36,13 +36,13 @@ class WriteRefusedError(MetatuiError):
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
-        self.passing = error.errno in TEMPORARY_ERRNOS
+        self.is_temporary = error.errno in TEMPORARY_ERRNOS
         """True if a later attempt to write may succeed."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Context manager that converts operating system errors to WriteRefused, with a message that names `path`."""
+    """Context manager that converts operating system errors to WriteRefusedError, with a message that names `path`."""
     try:
         yield
     except OSError as error:
@@ -60,7 +60,7 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. A device or a pipe is not opened, because it may block or never end.
 
     Raises:
-        NotAFile: if the path is not a regular file.
+        NotAFileError: if the path is not a regular file.
         OSError: if the file cannot be opened.
         ValueError: if the path contains a NUL.
     """
@@ -111,7 +111,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     If the `with` block succeeds, the file is synced to disk and replaces `path`. Otherwise, the file is removed.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     with _replacing(path) as handle, os.fdopen(handle, "wb", closefd=False) as file:
         yield file
@@ -121,7 +121,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace the content of `path` atomically.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     with _replacing(path) as handle:
         write_whole(handle, data)
@@ -160,7 +160,7 @@ def make_own_folder(path: Path) -> None:
 
     Raises:
         BadInput: if `path` is a symbolic link, through which files elsewhere would be written.
-        WriteRefused: if the folder cannot be created.
+        WriteRefusedError: if the folder cannot be created.
     """
     if path.is_symlink():
         raise BadInput(f"{quote(str(path), 200)} is a symbolic link, but must be a folder")
@@ -174,7 +174,7 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     The caller must know that no other process is writing these files.
 
     Raises:
-        WriteRefused: if a file cannot be removed.
+        WriteRefusedError: if a file cannot be removed.
     """
     leftover = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[0-9]{{1,10}}\.tmp")
     with writing(folder):

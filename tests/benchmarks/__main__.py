@@ -25,7 +25,7 @@ import torch
 
 from tests.benchmarks.floor import floor_ms
 from tests.benchmarks.report import OWN, machine, row, table, write_json
-from tests.benchmarks.side import Make, Side, Unavailable
+from tests.benchmarks.side import Make, Side, UnavailableError
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_jax import jax_side
 from tests.benchmarks.sides_learn2learn import learn2learn_side
@@ -69,8 +69,8 @@ def measure_work(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dic
         The times of each available library by name, and a message for each unavailable library.
 
     Raises:
-        Disagree: if the libraries do not compute the same results.
-        Unavailable: if metatui is unavailable.
+        DisagreementError: if the libraries do not compute the same results.
+        UnavailableError: if metatui is unavailable.
     """
     torch.compiler.reset()  # functions compiled for the previous row slow down every call
     sides: dict[Make, Side] = {}
@@ -78,7 +78,7 @@ def measure_work(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dic
     for make in makes:
         try:
             sides[make] = make(work)
-        except Unavailable as sentence:
+        except UnavailableError as sentence:
             if not sides:  # without metatui there is nothing to compare
                 raise
             why_not.append(str(sentence))

@@ -126,7 +126,7 @@ async def live() -> dict[str, float]:
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
     async with app.run_test(size=SIZE) as pilot:
-        app.work_tab.set_run_open(has_run=True)  # shows the panes with the sparklines and the curves
+        app.work_tab.show_run_panes(shown=True)  # shows the panes with the sparklines and the curves
         train(few, FEW)
         train(first, FEW)
         for model in (few, first):  # objects created by the first drawing do not count as growth

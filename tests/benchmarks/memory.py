@@ -23,7 +23,7 @@ from typing import Any
 from metatui.config.fields import change
 from metatui.learning.hardware.peak_memory import PeakMemory
 from tests.benchmarks.report import machine, write_json
-from tests.benchmarks.side import Unavailable
+from tests.benchmarks.side import UnavailableError
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_metatui import metatui_side
 from tests.benchmarks.timing import DisagreementError, check_agreement, threads
@@ -90,7 +90,7 @@ def row(engine: str, how: str, device: str) -> dict[str, Any]:
     try:
         few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
         distance = distance_of(engine, with_second_order(how, images("maml", device=device, tasks=1, steps=MANY)))
-    except (Unavailable, DisagreementError) as sentence:
+    except (UnavailableError, DisagreementError) as sentence:
         return {**found, "error": str(sentence)}
     return {**found, "few": asdict(few), "many": asdict(many), "distance": distance}
 
@@ -108,7 +108,7 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> PeakResult:
     """Measure the peak memory of meta-steps in a new process.
 
     Raises:
-        Unavailable: if the process fails or takes longer than PATIENCE.
+        UnavailableError: if the process fails or takes longer than PATIENCE.
     """
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--device", device]
     try:
@@ -116,9 +116,9 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> PeakResult:
             [*command, "--measure", engine, how, str(steps)], capture_output=True, text=True, timeout=PATIENCE
         )
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{steps} steps did not finish in {PATIENCE} s") from error
+        raise UnavailableError(f"{steps} steps did not finish in {PATIENCE} s") from error
     if done.returncode:
-        raise Unavailable((done.stderr.strip().splitlines() or ["the process died"])[-1])
+        raise UnavailableError((done.stderr.strip().splitlines() or ["the process died"])[-1])
     return PeakResult(**json.loads(done.stdout))
 
 
@@ -126,7 +126,7 @@ def measure_memory(engine: str, work: Work) -> PeakResult:
     """Measure the peak memory of meta-steps of `work` in this process.
 
     Raises:
-        Unavailable: if the engine cannot be used, or this system does not report peak memory.
+        UnavailableError: if the engine cannot be used, or this system does not report peak memory.
     """
     side = metatui_side(work, engine)
     with threads(side.threads):
@@ -136,7 +136,7 @@ def measure_memory(engine: str, work: Work) -> PeakResult:
             side.step()
     found = peak.bytes()
     if found is None:
-        raise Unavailable("this system does not report peak memory")
+        raise UnavailableError("this system does not report peak memory")
     assert side.engine is not None
     return PeakResult(side.engine, found)
 
@@ -145,8 +145,8 @@ def distance_of(engine: str, work: Work) -> float:
     """Return the relative distance between the meta-parameters of metatui and those of `higher`, in float64.
 
     Raises:
-        Disagree: if the distance is larger than AGREEMENT.
-        Unavailable: if the engine cannot be used.
+        DisagreementError: if the distance is larger than AGREEMENT.
+        UnavailableError: if the engine cannot be used.
     """
     _, found = check_agreement(work, [higher_side, lambda exact: metatui_side(exact, engine)]).values()
     return found

@@ -26,7 +26,7 @@ from metatui.config.fields import change
 from metatui.events import Event, Noted, Progress, Started
 from metatui.runs.execution.session import Session
 from tests.benchmarks.report import figure, machine, write_json
-from tests.benchmarks.side import Side, Unavailable
+from tests.benchmarks.side import Side, UnavailableError
 from tests.benchmarks.sides_metatui import metatui_side
 from tests.benchmarks.timing import DisagreementError, take_turns
 from tests.benchmarks.works import Work, works
@@ -108,7 +108,7 @@ def settle(events: Iterator[Event], shown: PlainDisplay | LiveDisplay) -> str:
     to compiled meta-steps.
 
     Raises:
-        Unavailable: if the run cannot switch to compiled meta-steps.
+        UnavailableError: if the run cannot switch to compiled meta-steps.
     """
     engine = ""
     for event in events:
@@ -119,10 +119,10 @@ def settle(events: Iterator[Event], shown: PlainDisplay | LiveDisplay) -> str:
             case Noted() if event.text.startswith("Meta-steps are compiled"):
                 return engine
             case Noted() if event.text.startswith("Training continues on the batched engine"):
-                raise Unavailable(event.text)
+                raise UnavailableError(event.text)
             case Progress() if engine != "compiled":
                 return engine
-    raise Unavailable("the run ended")
+    raise UnavailableError("the run ended")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

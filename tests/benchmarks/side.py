@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.benchmarks.works import Work
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Raised if an implementation cannot be measured. The message gives the reason."""
 
 
@@ -32,7 +32,7 @@ class Side:
 
 
 Make = Callable[[Work], Side]
-"""Function that prepares the meta-steps of one library. It raises Unavailable if the library cannot be used."""
+"""Function that prepares the meta-steps of one library. It raises UnavailableError if the library cannot be used."""
 
 
 def parameters_of(model: nn.Module) -> Callable[[], dict[str, Tensor]]:

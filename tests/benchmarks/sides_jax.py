@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.side import Make, Side, Unavailable
+from tests.benchmarks.side import Make, Side, UnavailableError
 from tests.benchmarks.works import Work
 
 INSTALL_HINT = "JAX is left out because it cannot be imported: `pip install jax` into this environment."
@@ -34,7 +34,7 @@ def jax_side(*, unrolled: bool) -> Make:
         try:
             import jax  # type: ignore[import-not-found]
         except ImportError as error:
-            raise Unavailable(INSTALL_HINT) from error
+            raise UnavailableError(INSTALL_HINT) from error
         jax.config.update("jax_platforms", "cpu")
         exact = work.episodes.support_x.dtype == torch.float64
         with jax.enable_x64(True) if exact else nullcontext():

@@ -8,7 +8,7 @@ from copy import deepcopy
 import torch
 
 from metatui.learning.data.downloads import torchvision_datasets
-from tests.benchmarks.side import Side, Unavailable, parameters_of, synchronize
+from tests.benchmarks.side import Side, UnavailableError, parameters_of, synchronize
 from tests.benchmarks.works import Work
 
 INSTALL_HINT = (
@@ -26,7 +26,7 @@ def learn2learn_side(work: Work) -> Side:
             warnings.simplefilter("ignore")
             import learn2learn as l2l  # type: ignore[import-not-found]
     except ImportError as error:
-        raise Unavailable(INSTALL_HINT) from error
+        raise UnavailableError(INSTALL_HINT) from error
     model, tasks, loss_fn = deepcopy(work.model), work.tasks, work.loss
     maml = l2l.algorithms.MAML(model, lr=work.algorithm.inner_lr, first_order=work.first_order)
     outer = torch.optim.Adam(model.parameters(), lr=work.algorithm.outer_lr)

@@ -10,7 +10,7 @@ from metatui.learning.optim.outer import DivergedError
 from metatui.learning.training.compile_worker import compile_in_child
 from metatui.learning.training.learner import Learner
 from metatui.utils.errors import MetatuiError
-from tests.benchmarks.side import Make, Side, Unavailable, synchronize
+from tests.benchmarks.side import Make, Side, UnavailableError, synchronize
 from tests.benchmarks.works import Work
 
 OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in ("auto", "higher"))
@@ -30,7 +30,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
         if learner.captures:
             learner.captures.capture(experiment.fixed, learner.algorithm)
     except MetatuiError as error:
-        raise Unavailable(str(error)) from error
+        raise UnavailableError(str(error)) from error
     tasks = range(len(work.episodes))
     start = learner.flat.vector.clone()
 

@@ -25,7 +25,7 @@ from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing
 from tests.benchmarks.report import figure
-from tests.benchmarks.side import Side, Unavailable
+from tests.benchmarks.side import Side, UnavailableError
 from tests.benchmarks.sides_higher import higher_side
 from tests.benchmarks.sides_metatui import metatui_side
 from tests.benchmarks.sides_plain import plain_side
@@ -227,7 +227,7 @@ def test_run_is_timed_after_its_last_change_of_engine(monkeypatch: pytest.Monkey
     compiled = events("compiled", "Waiting for the compiler", hint, switch, hint)
     assert product.settle(compiled, shown) == "compiled"
     assert isinstance(next(compiled), Progress)
-    with pytest.raises(Unavailable, match="there is no compiler"):
+    with pytest.raises(UnavailableError, match="there is no compiler"):
         product.settle(events("compiled", "Training continues on the batched engine: there is no compiler"), shown)
     monkeypatch.setattr(product, "metatui_side", lambda work: metatui_side(work, "batched"))
     with pytest.raises(DisagreementError, match="the engine is loop in the run, but batched in the bare meta-steps"):
@@ -332,7 +332,7 @@ def test_figures_have_significant_digits() -> None:
 
 def test_unavailable_side_has_a_reason() -> None:
     def absent(work: Work) -> Side:
-        raise Unavailable("it is not there")
+        raise UnavailableError("it is not there")
 
     timed, why_not = side_by_side.measure_work(small("maml"), [metatui_side, absent], seconds=0)
     assert (list(timed), why_not) == (["metatui"], ["it is not there"])

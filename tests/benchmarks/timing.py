@@ -63,7 +63,7 @@ def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
         divided by the norm of the first implementation's update.
 
     Raises:
-        Disagree: if a distance is larger than AGREEMENT.
+        DisagreementError: if a distance is larger than AGREEMENT.
     """
     start = _flat({name: p.detach() for name, p in work.model.named_parameters()})
     reference, distances = start, dict[str, float]()

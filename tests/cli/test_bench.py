@@ -19,7 +19,7 @@ from metatui.cli import main
 from metatui.cli.commands import bench
 from metatui.cli.console import bench_table
 from metatui.learning.benchmark import rows
-from metatui.learning.benchmark.runner import CellMeasurements, Machine, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.runner import CellFigures, Machine, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.workloads import Cell, cells, with_captured
 from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
@@ -38,7 +38,7 @@ CELL_KEYS = {
 
 
 def measurement(cell: Cell, error: str | None = None) -> Measurement:
-    measured = CellMeasurements(MS.get(cell.engine, 4.0) * cell.work.inner_steps, 3 * 2**20, 100_000_000, 1_000_000)
+    measured = CellFigures(MS.get(cell.engine, 4.0) * cell.work.inner_steps, 3 * 2**20, 100_000_000, 1_000_000)
     return Measurement(cell, 25, MACHINE, None if error else measured, error)
 
 
@@ -278,7 +278,7 @@ def test_plot_marks_match_the_axis() -> None:
 
 def test_equally_fast_engines_are_plotted_side_by_side() -> None:
     found = [measurement(cell) for cell in cells(tasks=["sinusoid"], algorithms=["reptile"])]
-    equal = [Measurement(each.cell, 25, MACHINE, CellMeasurements(8.0, None, 1, 1)) for each in found]
+    equal = [Measurement(each.cell, 25, MACHINE, CellFigures(8.0, None, 1, 1)) for each in found]
     first = "".join(piece.text for piece in plot.plot(equal, 60, GLYPHS[Symbols.ASCII])[0])
     assert set("BLH") <= set(first.replace(rows.name(equal[0].cell.work), ""))
 

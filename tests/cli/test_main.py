@@ -13,7 +13,7 @@ import pytest
 import metatui
 from metatui.cli import main
 from metatui.cli.main import cli
-from metatui.cli.options import apply_options
+from metatui.cli.options import apply_settings
 from metatui.config import presets
 from metatui.config.settings import Settings
 from metatui.runs.storage.store import RunStore
@@ -66,7 +66,7 @@ def test_help_and_examples_of_every_command(capsys: Capture, monkeypatch: pytest
             example = re.findall(r"metatui(?: [^)>#]*)?", line.partition(" #")[0])[0]
             assert example.strip().startswith(path), line
             values = parsed(shlex.split(example)[1:])
-            apply_options(Settings(), values.get("assignments") or ())  # type: ignore[arg-type]
+            apply_settings(Settings(), values.get("assignments") or ())  # type: ignore[arg-type]
             if isinstance(preset := values.get("preset"), str) and not preset.endswith(".toml"):
                 presets.load(preset)
 

@@ -75,7 +75,7 @@ def test_live_run_names_its_process_and_the_final_test(
     note(run, "tweaked", 30, path="training.iterations", old=TOTAL, new=50)
     lock = RunLock(run.lock_path)
     assert listed(capsys) == f"a  running      50 of 50 meta-steps, testing, process {PID} on elsewhere"
-    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
+    monkeypatch.setattr(client, "QUERY_SECONDS", 20)
     with closing(ControlServer(cast(Any, FakeSession(run)))) as server:
         server.open()
         server.send(Evaluating(50, "test", 120, 600))

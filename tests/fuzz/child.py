@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from metatui.utils.errors import MetatuiError
 from tests.fuzz import mutations, readers, samples
 from tests.fuzz.targets import TARGETS, target_of
-from tests.fuzz.watch import TooLong, Watch, forget_peak, limit_memory, peak
+from tests.fuzz.watch import TooLongError, Watch, forget_peak, limit_memory, peak
 
 SECRET = b"nobody's business\n"
 
@@ -53,7 +53,7 @@ class Cases:
                 target.read(self._home, rng)
             except MetatuiError as error:
                 outcome, detail = "refused", str(error)
-            except TooLong as error:
+            except TooLongError as error:
                 outcome, detail = "hang", "".join(traceback.format_exception(error))
             except BaseException as error:
                 outcome, detail = type(error).__name__, "".join(traceback.format_exception(error))

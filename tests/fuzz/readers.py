@@ -27,7 +27,7 @@ def check_printable(text: str, *, lines: bool = True) -> str:
         lines: whether line breaks are also allowed.
 
     Raises:
-        Raw: if `text` contains other characters.
+        UnescapedOutputError: if `text` contains other characters.
     """
     for character in text:
         if not character.isprintable() and not (lines and character == "\n"):
@@ -150,7 +150,7 @@ def report(home: Path, rng: Random) -> None:
 
 
 class HtmlChecker(HTMLParser):
-    """Parser that raises Raw for elements that could run code or send requests."""
+    """Parser that raises UnescapedOutputError for elements that could run code or send requests."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if (tag, attrs) == ("link", [("rel", "icon"), ("href", "data:,")]):

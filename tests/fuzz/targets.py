@@ -16,7 +16,7 @@ ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
 """Mutations for files of any format. `of_bytes` is listed twice so that it is chosen twice as often."""
 
 
-MAX_NUMBER = 10**7
+MAX_FILE_BYTES = 10**7
 """Maximum size of a file to mutate, in bytes. Sample files are smaller, but a mutation may have enlarged them."""
 
 
@@ -56,7 +56,7 @@ def _can_be_read(path: Path) -> bool:
 
     An earlier mutation may have replaced it with a folder or a link, or extended it to a terabyte.
     """
-    return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_NUMBER
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE_BYTES
 
 
 RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {

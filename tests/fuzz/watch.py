@@ -37,7 +37,7 @@ FOLLOWS = frozenset({"os.truncate", "os.chmod", "os.chown", "os.utime"})
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-class TooLong(BaseException):
+class TooLongError(BaseException):
     """Raised if a case exceeds its CPU time limit.
 
     It derives from BaseException, so that code that handles invalid files does not catch it.
@@ -146,4 +146,4 @@ def _status(name: str) -> int:
 
 
 def _too_long(number: int, frame: FrameType | None) -> None:
-    raise TooLong(f"more than {SECONDS} s of CPU time")
+    raise TooLongError(f"more than {SECONDS} s of CPU time")

@@ -27,7 +27,7 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", "tests.gpu", *sys.argv[1:]], environment(devices=2))
 
     # Import once here, for all steps. Nothing before a step may touch the device, because CUDA does not survive a fork.
-    from tests.gpu.common import Setup
+    from tests.gpu.common import StepEnvironment
     from tests.gpu.runner import Report, run_all
     from tests.gpu.steps import STEPS
 
@@ -36,10 +36,10 @@ def main() -> int:
     if unknown := [name for name in wanted if name not in names]:
         sys.exit(f"--only names {', '.join(unknown)}, but the steps are {', '.join(names)}")
     began = time.monotonic()
-    setup = Setup(arguments.device, arguments.tiny, simulated and wants_cuda, arguments.out, began)
+    env = StepEnvironment(arguments.device, arguments.tiny, simulated and wants_cuda, arguments.out, began)
     with closing(Report(arguments.out / "results.jsonl")) as say:
         say({"step": "start", "at": datetime.now(UTC).isoformat(timespec="seconds"), "arguments": sys.argv[1:]})
-        failed = run_all([step for step in STEPS if step.name in wanted], setup, 60 * arguments.minutes, say)
+        failed = run_all([step for step in STEPS if step.name in wanted], env, 60 * arguments.minutes, say)
         took = round(time.monotonic() - began, 1)
         say({"step": "end", "status": "failed" if failed else "ok", "failed": failed, "seconds": took})
     return 1 if failed else 0

@@ -65,12 +65,12 @@ class Finding:
     """Reason why this part of the step was skipped, or None if it was not."""
 
 
-def result(name: str, /, **values: Any) -> Finding:
+def finding(name: str, /, **values: Any) -> Finding:
     """Return a finding with `values` as results."""
     return Finding(name, values)
 
 
-def checked_result(name: str, problem: str | None, /, **values: Any) -> Finding:
+def checked_finding(name: str, problem: str | None, /, **values: Any) -> Finding:
     """Return a finding with `values` as results, and with the `problem` that makes the step fail, if there is one."""
     return Finding(name, values, problem)
 
@@ -81,7 +81,7 @@ def skipped(name: str, reason: str, /) -> Finding:
 
 
 @dataclass(frozen=True)
-class Setup:
+class StepEnvironment:
     """The device that a step uses, the sizes of its workloads, its temporary folder and its deadline."""
 
     device: str
@@ -137,7 +137,7 @@ class Setup:
         return Learner(set_up(settings))
 
 
-Step = Callable[[Setup], Iterator[Finding]]
+Step = Callable[[StepEnvironment], Iterator[Finding]]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from metatui.utils.errors import class_and_message
-from tests.gpu.common import Finding, Setup, Step
+from tests.gpu.common import Finding, Step, StepEnvironment
 
 GRACE = 0.15
 """Fraction of a step's time limit between `Setup.until`, when the step should end on its own, and the end of the time
@@ -71,7 +71,7 @@ class Report:
         self._file.close()
 
 
-def run_all(steps: Sequence[Planned], setup: Setup, seconds: float, say: Say) -> list[str]:
+def run_all(steps: Sequence[Planned], env: StepEnvironment, seconds: float, say: Say) -> list[str]:
     """Run `steps` in order within `seconds`. Time that a step does not use is divided among the later steps.
 
     Returns:
@@ -85,18 +85,18 @@ def run_all(steps: Sequence[Planned], setup: Setup, seconds: float, say: Say) ->
         if share < MIN_SECONDS:
             say({"step": step.name, "status": "not begun", "problem": "no time was left for it"})
             failed.append(step.name)
-        elif not run_one(step, setup, share, say, context):
+        elif not run_one(step, env, share, say, context):
             failed.append(step.name)
     return failed
 
 
-def run_one(step: Planned, setup: Setup, seconds: float, say: Say, context: Context) -> bool:
+def run_one(step: Planned, env: StepEnvironment, seconds: float, say: Say, context: Context) -> bool:
     """Run one step for at most `seconds`, report its findings and its outcome, and return whether it passed."""
     receiver, sender = context.Pipe(duplex=False)
     began, well = time.monotonic(), True
     with tempfile.TemporaryDirectory(prefix=f"metatui-gpu-{step.name}-", ignore_cleanup_errors=True) as scratch:
-        setup = replace(setup, scratch=Path(scratch), until=began + (1 - GRACE) * seconds)
-        process = context.Process(target=_work, args=(step, setup, sender), name=step.name)
+        env = replace(env, scratch=Path(scratch), until=began + (1 - GRACE) * seconds)
+        process = context.Process(target=_work, args=(step, env, sender), name=step.name)
         process.start()
         sender.close()
         try:
@@ -153,14 +153,14 @@ def _line(step: str, finding: Finding) -> dict[str, Any]:
     return line
 
 
-def _work(step: Planned, setup: Setup, sender: Connection) -> None:
+def _work(step: Planned, env: StepEnvironment, sender: Connection) -> None:
     """Run a step in this process, and send its findings through `sender`, followed by None."""
     os.setsid()  # so that the processes it starts can be killed with it
     os.dup2(STDERR, 1)  # output of libraries does not belong in the report
     faulthandler.enable(STDERR)
-    faulthandler.dump_traceback_later(setup.until - time.monotonic(), file=STDERR)  # shows where a step hangs
+    faulthandler.dump_traceback_later(env.until - time.monotonic(), file=STDERR)  # shows where a step hangs
     try:
-        for finding in step.run(setup):
+        for finding in step.run(env):
             sender.send(finding)
     except Exception as error:
         traceback.print_exc()

@@ -20,7 +20,7 @@ from metatui.learning.training.trainer_state import TrainerState
 from tests.cuda.guard import reason_unavailable
 from tests.gpu import runner
 from tests.gpu.__main__ import main
-from tests.gpu.common import Finding, Setup, checked_result, result, skipped
+from tests.gpu.common import Finding, StepEnvironment, checked_finding, finding, skipped
 from tests.gpu.runner import Planned, run_all, run_one
 from tests.gpu.steps import STEPS
 from tests.gpu.steps.computing import captures, machine
@@ -34,39 +34,39 @@ def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def setup(tmp_path: Path) -> Setup:
-    return Setup("cpu", True, False, tmp_path, 0.0)
+def env(tmp_path: Path) -> StepEnvironment:
+    return StepEnvironment("cpu", True, False, tmp_path, 0.0)
 
 
-def good(setup: Setup) -> Iterator[Finding]:
-    yield result("figure", ms=1.5, folder=setup.scratch.is_dir())
+def good(env: StepEnvironment) -> Iterator[Finding]:
+    yield finding("figure", ms=1.5, folder=env.scratch.is_dir())
     yield skipped("another", "there is none")
 
 
-def wrong(setup: Setup) -> Iterator[Finding]:
-    yield checked_result("comparison", "differs by 1")
+def wrong(env: StepEnvironment) -> Iterator[Finding]:
+    yield checked_finding("comparison", "differs by 1")
 
 
-def raises(setup: Setup) -> Iterator[Finding]:
-    yield result("before")
+def raises(env: StepEnvironment) -> Iterator[Finding]:
+    yield finding("before")
     raise ZeroDivisionError("a fault\nin two lines")
 
 
-def dies(setup: Setup) -> Iterator[Finding]:
-    yield result("before")
+def dies(env: StepEnvironment) -> Iterator[Finding]:
+    yield finding("before")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hangs(setup: Setup) -> Iterator[Finding]:
+def hangs(env: StepEnvironment) -> Iterator[Finding]:
     child = subprocess.Popen(["sleep", "1000"])
-    yield result("before", pid=child.pid)
+    yield finding("before", pid=child.pid)
     time.sleep(1000)
 
 
-def test_failing_steps_do_not_affect_others(setup: Setup) -> None:
+def test_failing_steps_do_not_affect_others(env: StepEnvironment) -> None:
     lines: list[Mapping[str, Any]] = []
     steps = [Planned(step.__name__, step, 1) for step in (wrong, raises, dies, good)]
-    assert run_all(steps, setup, 600, lines.append) == ["wrong", "raises", "dies"]
+    assert run_all(steps, env, 600, lines.append) == ["wrong", "raises", "dies"]
     timeless = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
     raised = timeless[3].pop("problem")
     assert raised.startswith("ZeroDivisionError: a fault (test_gpu_command.py:")
@@ -84,9 +84,9 @@ def test_failing_steps_do_not_affect_others(setup: Setup) -> None:
     ]
 
 
-def test_hanging_step_is_killed_with_its_children(setup: Setup) -> None:
+def test_hanging_step_is_killed_with_its_children(env: StepEnvironment) -> None:
     lines: list[Mapping[str, Any]] = []
-    assert not run_one(Planned("hangs", hangs, 1), setup, 0.5, lines.append, runner._context())
+    assert not run_one(Planned("hangs", hangs, 1), env, 0.5, lines.append, runner._context())
     before, end = lines
     assert end["status"] == "timeout"
     stat = Path(f"/proc/{before['pid']}/stat")
@@ -103,9 +103,9 @@ def test_way_to_start_processes(in_fork: Callable[[], object], method: str, monk
     assert runner._context().get_start_method() == method
 
 
-def test_steps_without_time_are_skipped(setup: Setup) -> None:
+def test_steps_without_time_are_skipped(env: StepEnvironment) -> None:
     lines: list[Mapping[str, Any]] = []
-    assert run_all([Planned("good", good, 1)], setup, 0.5, lines.append) == ["good"]
+    assert run_all([Planned("good", good, 1)], env, 0.5, lines.append) == ["good"]
     assert lines == [{"step": "good", "status": "not begun", "problem": "no time was left for it"}]
 
 
@@ -124,13 +124,11 @@ def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
     assert {"memory", "speed", "kernels", "overhead", "evaluation", "learning"} <= unmeasured
 
 
-def test_steps_on_cpu(setup: Setup) -> None:
-    described = list(machine(setup))
+def test_steps_on_cpu(env: StepEnvironment) -> None:
+    described = list(machine(env))
     assert described
     assert not [finding for finding in described if finding.problem or finding.skipped]
-    assert [finding.skipped for step in (captures, second) for finding in step(setup)] == [
-        "cpu is not a CUDA device"
-    ] * 2
+    assert [finding.skipped for step in (captures, second) for finding in step(env)] == ["cpu is not a CUDA device"] * 2
 
 
 @pytest.mark.parametrize(

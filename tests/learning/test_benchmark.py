@@ -18,7 +18,7 @@ from metatui.config.settings import Settings
 from metatui.learning.benchmark import child, measurement, timing
 from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
-from metatui.learning.benchmark.runner import Benchmark, CellMeasurements, Machine, Measurement, Measuring, Ready
+from metatui.learning.benchmark.runner import Benchmark, CellFigures, Machine, Measurement, Measuring, Ready
 from metatui.learning.benchmark.workloads import (
     ALGORITHMS,
     ENGINES,
@@ -41,7 +41,7 @@ MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2",
     python="3", system="Linux", load=0.5, matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
-MEASURED = CellMeasurements(ms=8.0, peak_memory_bytes=2**20, flops=200_000_000, bytes=40_000_000)
+MEASURED = CellFigures(ms=8.0, peak_memory_bytes=2**20, flops=200_000_000, bytes=40_000_000)
 REPTILE, MAML = Workload("sinusoid", "reptile", 1), Workload("sinusoid", "maml", 1)
 PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
 
@@ -254,7 +254,7 @@ REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_st
 
 
 def test_child_answers_with_a_cell() -> None:
-    found = CellMeasurements(**child.answer(REQUEST))
+    found = CellFigures(**child.answer(REQUEST))
     assert found.ms > 0
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
 

@@ -47,7 +47,7 @@ class Monkey:
     async def _perform_action(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         rng = self._rng
         kind = rng.choices(("key", "heavy", "common", "text", "paste", "click", "wheel", "resize"),
-                              (30, 1, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
+                           (30, 1, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
         self.done[kind] += 1
         width, height = app.size
         spot = rng.randrange(max(1, width)), rng.randrange(max(1, height))

@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     x: int
     y: int
     text: str
-    ink: TextStyle
+    style: TextStyle
     ground: str
 
 
@@ -104,7 +104,7 @@ def _texts(pieces: list[Piece]) -> Iterator[str]:
     for piece in pieces:
         for at, word in _words(piece.text):
             x, y, wide = piece.x + at * WIDTH, piece.y + BASELINE, len(word) * WIDTH
-            groups[piece.ink] += (
+            groups[piece.style] += (
                 f'<text x="{x}" y="{y}" textLength="{wide}" lengthAdjust="spacingAndGlyphs">{escape(word)}</text>'
             )
     for ink, texts in groups.items():
@@ -141,9 +141,9 @@ def _shapes(pieces: list[Piece]) -> Iterator[str]:
     for piece in pieces:
         for at, char in enumerate(piece.text):
             x = piece.x + at * WIDTH
-            paths["fill", piece.ink.colour] += filled(char, x, piece.y)
-            paths["light", piece.ink.colour] += light(char, x, piece.y)
-            paths["heavy", piece.ink.colour] += heavy(char, x, piece.y)
+            paths["fill", piece.style.colour] += filled(char, x, piece.y)
+            paths["light", piece.style.colour] += light(char, x, piece.y)
+            paths["heavy", piece.style.colour] += heavy(char, x, piece.y)
     for (kind, colour), path in paths.items():
         if path:
             how = f'fill="#{colour}"' if kind == "fill" else f'fill="none" stroke="#{colour}"'

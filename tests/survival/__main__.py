@@ -50,15 +50,15 @@ def kill(kills: int, seed: int, only: str) -> int:
     with tempfile.TemporaryDirectory() as folder, ForkServer() as server:
         while done < kills or runs < len(cases):
             case = cases[runs % len(cases)]
-            chain = survive(case, Path(folder) / str(runs), server, kills=each, seed=1000 * seed + runs)
+            result = survive(case, Path(folder) / str(runs), server, kills=each, seed=1000 * seed + runs)
             runs += 1
-            done += chain.kills
-            inexact += bool(chain.differences)
-            where = ", ".join(f"{times} {place}" for place, times in sorted(chain.killed_at.items()))
-            exact = "no" if chain.differences else "yes"
+            done += result.kills
+            inexact += bool(result.differences)
+            where = ", ".join(f"{times} {place}" for place, times in sorted(result.killed_at.items()))
+            exact = "no" if result.differences else "yes"
             print(f"{case.algorithm:11}{case.engine:10}{exact:7}{where}  ({case.title})", flush=True)
-            if chain.differences:
-                print(f"{'':28}differs: {', '.join(chain.differences[:8])}", flush=True)
+            if result.differences:
+                print(f"{'':28}differs: {', '.join(result.differences[:8])}", flush=True)
     print(f"{done} kills of {runs} runs, {inexact} of them not exact; {time.monotonic() - began:.0f} s")
     return 1 if inexact else 0
 

@@ -42,7 +42,7 @@ class ForkServer:
         """
         request = {
             "log": str(log_path(runs)), "arguments": [*arguments, "--runs-dir", str(runs)],
-            "kind": kind, "number": number, "tell": commands,
+            "kind": kind, "number": number, "commands": commands,
         }  # fmt: skip
         assert self._process.stdin
         print(json.dumps(request), file=self._process.stdin, flush=True)

@@ -46,19 +46,19 @@ def survive(case: Case, folder: Path, server: ForkServer, *, kills: int, seed: i
     counted = _train(server, folder / "whole", ["run", str(preset)], case.commands)
     assert not isinstance(counted, str)
     whole = _only_run(folder / "whole")
-    chain, draw, place = KillResult(), random.Random(seed), folder / "killed"
+    result, draw, place = KillResult(), random.Random(seed), folder / "killed"
     for _ in range(kills):
         kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
         # A resumed run is shorter, and a faster one writes less often, but the kill point must be before its end.
-        number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or chain.kills else 1)))
+        number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or result.kills else 1)))
         where = _train(server, place, _arguments(place, preset), _left(place, case.commands), kind, number)
         if not isinstance(where, str):
             break  # it finished before the kill point
-        chain.killed_at[where] += 1
+        result.killed_at[where] += 1
     if _status(place) != "finished":
         _train(server, place, _arguments(place, preset), _left(place, case.commands))
-    chain.differences = list(differing_results(whole, _only_run(place)))
-    return chain
+    result.differences = list(differing_results(whole, _only_run(place)))
+    return result
 
 
 def differing_results(expected: RunFolder, found: RunFolder) -> list[str]:
@@ -69,7 +69,7 @@ def differing_results(expected: RunFolder, found: RunFolder) -> list[str]:
         "evaluations": (_timeless(expected.evaluation()), _timeless(found.evaluation())),
         "adaptation": (expected.views(), found.views()),
         "validations": (_validations(expected), _validations(found)),
-        "commands": (_journal_events(expected), _journal_events(found)),
+        "commands": (_executed_commands(expected), _executed_commands(found)),
         "state": (_values(expected), _values(found)),
         "files": (_files(expected), _files(found)),
     }
@@ -143,7 +143,7 @@ def _validations(run: RunFolder) -> list[Any]:
     return [(e.iteration, {**e.details, "best": None}) for e in run.validations()]
 
 
-def _journal_events(run: RunFolder) -> list[Planned]:
+def _executed_commands(run: RunFolder) -> list[Planned]:
     return [item.planned for item in merge_commands(run.changes(), run.journal()) if item.made]
 
 

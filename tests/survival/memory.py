@@ -37,7 +37,7 @@ class Samples:
 
     @property
     def grew(self) -> bool:
-        """True if main memory use or GPU memory use grew by more than FLAT after the warm-up."""
+        """True if main memory use or GPU memory use grew by more than MAX_GROWTH after the warm-up."""
         return any(
             end > (1 + MAX_GROWTH) * warm
             for warm, end in map(self.start_and_end_medians, filter(None, (self.process, self.device)))

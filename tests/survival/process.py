@@ -127,7 +127,7 @@ def train(request: Mapping[str, Any], report: int, log: int) -> int:
     count_steps(kill_points)
     count_writes(kill_points)
     submit_during_training(
-        {int(after): [command_of(item) for item in items] for after, items in request["tell"].items()}
+        {int(after): [command_of(item) for item in items] for after, items in request["commands"].items()}
     )
     code = main(request["arguments"])
     kill_points.send(counted=kill_points.counted)

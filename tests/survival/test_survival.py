@@ -29,9 +29,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=lambda case: f"{case.algorithm}-{case.engine}")
 def test_killed_run_has_the_results_of_an_uninterrupted_one(case: Case, tmp_path: Path, server: ForkServer) -> None:
     short = replace(case, overrides={**case.overrides, "training.iterations": 40})
-    chain = survive(short, tmp_path / "runs", server, kills=2, seed=5)
-    assert chain.kills
-    assert chain.differences == []
+    result = survive(short, tmp_path / "runs", server, kills=2, seed=5)
+    assert result.kills
+    assert result.differences == []
 
 
 def test_files_are_half_written_at_kill_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

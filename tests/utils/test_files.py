@@ -69,7 +69,7 @@ def test_reason_without_an_error_number() -> None:
     ids=str,
 )
 def test_errors_that_may_pass(number: int, passing: bool, path: Path) -> None:
-    assert WriteRefusedError(path, OSError(number, os.strerror(number))).passing is passing
+    assert WriteRefusedError(path, OSError(number, os.strerror(number))).is_temporary is passing
 
 
 @pytest.mark.parametrize("limit", [3, 4])

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import apply_options, examples, json_option
+from metatui.cli.options import apply_settings, examples, json_option
 from metatui.config.settings import Settings
 from metatui.learning.benchmark import rows
 from metatui.learning.benchmark.runner import SECONDS, Benchmark, Machine, Measurement, Measuring, Ready, Report
@@ -78,7 +78,7 @@ def bench(
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise BadInput(f"--seconds is {seconds:g}, but must be above 0 and at most {MAX_SECONDS:,.0f}")
-    compute_device = apply_options(Settings(), (), device).compute.device
+    compute_device = apply_settings(Settings(), (), device).compute.device
     wanted = cells(tasks or TASKS, algorithms or ALGORITHMS, engines or ENGINES)
     if not wanted:
         given = " and ".join(engines)

@@ -10,7 +10,7 @@ import click
 
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import apply_options, examples, json_option
+from metatui.cli.options import apply_settings, examples, json_option
 from metatui.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size
     networks are checked, too.
     """
-    device = apply_options(Settings(), (), device).compute.device
+    device = apply_settings(Settings(), (), device).compute.device
 
     import torch
 

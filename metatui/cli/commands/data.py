@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.layout import say, show_table
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import images_shown, packing_shown
-from metatui.cli.options import FilePath, examples, json_option, parse_options, set_option
+from metatui.cli.options import FilePath, examples, json_option, parse_settings, set_option
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
@@ -191,7 +191,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     as for training.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
-    settings = change(Settings(), parse_options(assignments) | folder_task)
+    settings = change(Settings(), parse_settings(assignments) | folder_task)
     task = settings.task
 
     from metatui.learning.data.image_folder.cache import load
@@ -242,7 +242,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     fewest, most = min(counts), max(counts)
     smallest = sorted(zip(counts, listing.classes, strict=True), key=lambda each: each[0])[:3]
     few = ", ".join(f"{quote(each.name)} ({count:,})" for count, each in smallest)
-    even, share = max_ways_of_split(len(counts), task.ways) if listing.classes[0].split is None else (0, 0.0)
+    possible_ways, share = max_ways_of_split(len(counts), task.ways) if listing.classes[0].split is None else (0, 0.0)
     fractions = f"--set folder.val_fraction={share:g} --set folder.test_fraction={share:g}"
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
     say(
@@ -259,7 +259,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         ),
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for testing, "
         + (f"so at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
-        *([f"With {fractions}: at most {even:,} ways"] if even > ways else []),
+        *([f"With {fractions}: at most {possible_ways:,} ways"] if possible_ways > ways else []),
         *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Files and folders left out: {len(source.left_out):,}",

@@ -16,7 +16,7 @@ from metatui.cli.options import (
     examples,
     json_option,
     note_without_effect,
-    parse_options,
+    parse_settings,
     runs_dir_option,
     set_option,
 )
@@ -122,7 +122,7 @@ def save(
     """Save settings as a preset with the given NAME."""
     stored.check_name(name)
     base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
-    overrides = parse_options(assignments)
+    overrides = parse_settings(assignments)
     settings = change(base.settings, overrides)
     saved = stored.save(
         name,

@@ -16,7 +16,7 @@ from metatui.cli.options import (
     examples,
     json_option,
     note_without_effect,
-    parse_options,
+    parse_settings,
     set_option,
 )
 from metatui.config.declarations import Scalar, SettingField
@@ -47,7 +47,7 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
     from metatui.config import presets
     from metatui.config.settings import Settings
 
-    overrides = parse_options(assignments)
+    overrides = parse_settings(assignments)
     current = change(presets.load(preset).settings if preset else Settings(), overrides)
     result, shown = explanation(current, algorithm), selecting(current, algorithm)
     own = {

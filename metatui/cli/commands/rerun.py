@@ -16,7 +16,7 @@ from metatui.cli.options import (
     device_option,
     examples,
     json_option,
-    parse_options,
+    parse_settings,
     runs_dir_option,
     seeds_option,
     set_option,
@@ -63,7 +63,7 @@ def rerun(
     the seed differs, is printed on standard error. With --json, the reports are printed as one object with the list
     "runs".
     """
-    own, given = RunStore(runs_dir).find(run), parse_options(assignments, device)
+    own, given = RunStore(runs_dir).find(run), parse_settings(assignments, device)
     check_seeds(seeds, given, detach=detach)
     repeats = [rerun_of(own, {**given, "training.seed": seed}) for seed in seeds] or [rerun_of(own, given)]
 

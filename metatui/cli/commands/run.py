@@ -15,7 +15,7 @@ from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, echo, emit, evaluation_json, result_json
 from metatui.cli.console.progress import start_shown
 from metatui.cli.options import (
-    apply_options,
+    apply_settings,
     check_seeds,
     complete_presets,
     complete_runs,
@@ -23,7 +23,7 @@ from metatui.cli.options import (
     examples,
     json_option,
     note_without_effect,
-    parse_options,
+    parse_settings,
     runs_dir_option,
     seeds_option,
     set_option,
@@ -123,12 +123,12 @@ def run(
         )
 
     # Checked before importing torch, so that mistakes are reported immediately.
-    overrides = parse_options(assignments, device)
+    overrides = parse_settings(assignments, device)
     check_seeds(seeds, overrides, detach=detach)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
     base = loaded.settings if loaded else Settings()
-    settings = apply_options(base, assignments, device) if fresh else None
+    settings = apply_settings(base, assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
     repeats = [change(settings, {"training.seed": seed}) for seed in seeds] if settings else []
 
@@ -142,11 +142,11 @@ def run(
                 return continue_(store.find(str(resume)), overrides)
             if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
                 return session
-            twins = store.live_duplicates(settings, planned) if automatic else []
+            duplicates = store.live_duplicates(settings, planned) if automatic else []
             started = start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
-        if twins:
-            name = twins[0].argument
-            text = f"{twins[0].id}, which is training, has the same settings: follow it with metatui attach {name}"
+        if duplicates:
+            name = duplicates[0].argument
+            text = f"{duplicates[0].id}, which is training, has the same settings: follow it with metatui attach {name}"
             echo(f"warning: {text}", err=True)
         if settings in repeats[1:]:
             return started  # the notes on the first run apply to the runs of all seeds

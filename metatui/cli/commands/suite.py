@@ -18,7 +18,7 @@ from metatui.cli.options import (
     force_option,
     json_option,
     names_or_file,
-    parse_options,
+    parse_settings,
     runs_dir_option,
     set_option,
 )
@@ -90,7 +90,7 @@ def suite(
         return
     device_names = _devices(devices)
     store = RunStore(runs_dir)
-    loaded = load(suites, parse_options(assignments))
+    loaded = load(suites, parse_settings(assignments))
     if only_list:
         output.show_plan(loaded, store, as_json)
         return

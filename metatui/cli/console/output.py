@@ -92,7 +92,7 @@ def write_rows(rows: Iterable[Row], path: Path | None) -> int:
     """Write `rows` as CSV to the file `path` or, if it is None, to standard output. Returns the number of rows.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
         MetatuiError: if standard output cannot be written.
     """
     if path is None:

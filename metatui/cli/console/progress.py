@@ -90,11 +90,11 @@ class PlainDisplay:
             self._last_time, self._last = now, event.iteration
             self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
         elif isinstance(event, events.Evaluating):
-            self._see_evaluating(event)
+            self._update_evaluating(event)
         elif text := sentence(event, self._run):
             self._print(text, style(event))
 
-    def _see_evaluating(self, event: events.Evaluating) -> None:
+    def _update_evaluating(self, event: events.Evaluating) -> None:
         self._clock.update(event)
         now = time.monotonic()
         if text := testing(event):

@@ -12,7 +12,7 @@ from typing import Any
 
 from metatui.learning.benchmark.flops import Counts, count
 from metatui.learning.benchmark.measurement import machine, measure
-from metatui.learning.benchmark.runner import CellMeasurements
+from metatui.learning.benchmark.runner import CellFigures
 from metatui.learning.benchmark.workloads import Workload
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message
@@ -29,7 +29,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         counts = _counted(workload)
         settings = workload.settings(request["engine"], request["device"], captured=request.get("captured", False))
         timing = measure(settings, request["seconds"])
-        return asdict(CellMeasurements(timing.ms, timing.peak_memory_bytes, counts.flops, counts.bytes))
+        return asdict(CellFigures(timing.ms, timing.peak_memory_bytes, counts.flops, counts.bytes))
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:

@@ -43,7 +43,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class CellMeasurements:
+class CellFigures:
     """The measurements of one cell of the benchmark, taken in the child process."""
 
     ms: float
@@ -63,7 +63,7 @@ class Measurement:
     tasks: int
     """Number of tasks in a meta-step."""
     machine: Machine
-    measured: CellMeasurements | None = None
+    measured: CellFigures | None = None
     error: str | None = None
 
     @property
@@ -164,7 +164,7 @@ class Benchmark:
                     return
                 tasks = cell.work.settings(cell.engine).algorithm.meta_batch
                 error = answer.get("error")
-                yield Measurement(cell, tasks, machine, None if error else CellMeasurements(**answer), error)
+                yield Measurement(cell, tasks, machine, None if error else CellFigures(**answer), error)
         finally:
             self._end()
 

@@ -73,7 +73,7 @@ class EdgeCaseCheck:
         return self.outcome in ("agrees", "refused")
 
 
-class Forward(nn.Module):
+class Lambda(nn.Module):
     """A module whose forward pass is a given function of the module and its input."""
 
     def __init__(self, function: Callable[[Any, Tensor], Tensor], **parts: object) -> None:
@@ -216,8 +216,8 @@ EDGE_CASES: tuple[EdgeCase, ...] = (
     EdgeCase("tied weights", _tied_weights),
     EdgeCase(
         "shared transposed weight",
-        lambda: Forward(lambda m, x: m.last(F.linear(m.first(x), m.first.weight.t())), first=nn.Linear(3, 4),
-                        last=nn.Linear(3, 2)),
+        lambda: Lambda(lambda m, x: m.last(F.linear(m.first(x), m.first.weight.t())), first=nn.Linear(3, 4),
+                       last=nn.Linear(3, 2)),
     ),
     # Hooks, and layers that are read from elsewhere
     EdgeCase("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
@@ -227,20 +227,20 @@ EDGE_CASES: tuple[EdgeCase, ...] = (
     EdgeCase("backward hook", _backward_hooked),
     EdgeCase(
         "skip connection from inside a block",
-        lambda: Forward(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
+        lambda: Lambda(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
     ),
     EdgeCase(
         "convolution with an attribute that the model reads",
-        lambda: Forward(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
-                        last=nn.Linear(12, 2)), IMAGES,
+        lambda: Lambda(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
+                       last=nn.Linear(12, 2)), IMAGES,
     ),
-    EdgeCase("skip connection", lambda: Forward(lambda m, x: m.last(x + torch.tanh(m.first(x))), first=nn.Linear(3, 3),
-                                                last=nn.Linear(3, 2))),
+    EdgeCase("skip connection", lambda: Lambda(lambda m, x: m.last(x + torch.tanh(m.first(x))), first=nn.Linear(3, 3),
+                                               last=nn.Linear(3, 2))),
     # Convolutions and memory
     EdgeCase(
         "view after a convolution",
-        lambda: Forward(lambda m, x: m.last(torch.relu(m.conv(x)).view(len(x), -1)), conv=nn.Conv2d(2, 3, 3),
-                        last=nn.Linear(48, 2)), IMAGES,
+        lambda: Lambda(lambda m, x: m.last(torch.relu(m.conv(x)).view(len(x), -1)), conv=nn.Conv2d(2, 3, 3),
+                       last=nn.Linear(48, 2)), IMAGES,
     ),
     EdgeCase("group norm after a frozen convolution",
              lambda: _frozen(_conv_net(nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), width=64)), IMAGES),
@@ -258,8 +258,8 @@ EDGE_CASES: tuple[EdgeCase, ...] = (
     EdgeCase("weight norm", lambda: _head(parametrizations.weight_norm(nn.Linear(3, 3)))),
     EdgeCase("spectral norm", lambda: _head(parametrizations.spectral_norm(nn.Linear(3, 3)))),
     # State
-    EdgeCase("buffer with a running mean", lambda: Forward(_running_mean, mean=torch.zeros(3), last=nn.Linear(3, 2))),
-    EdgeCase("call counter attribute", lambda: Forward(_counted, calls=0, last=nn.Linear(3, 2))),
+    EdgeCase("buffer with a running mean", lambda: Lambda(_running_mean, mean=torch.zeros(3), last=nn.Linear(3, 2))),
+    EdgeCase("call counter attribute", lambda: Lambda(_counted, calls=0, last=nn.Linear(3, 2))),
     EdgeCase("embedding with max_norm", lambda: _head(nn.Embedding(5, 2, max_norm=0.5), nn.Flatten(), width=6),
              tokens=5),
     EdgeCase("embedding with padding_idx", lambda: _head(nn.Embedding(5, 2, padding_idx=0), nn.Flatten(), width=6),
@@ -267,24 +267,24 @@ EDGE_CASES: tuple[EdgeCase, ...] = (
     # Randomness
     EdgeCase("dropout", lambda: _head(nn.Linear(3, 3), nn.Dropout(0.4))),
     # Sequences
-    EdgeCase("LSTM", lambda: Forward(lambda m, x: m.last(m.cells(x)[0][:, -1]), cells=nn.LSTM(3, 3, batch_first=True),
-                                     last=nn.Linear(3, 2)), SEQUENCES),
-    EdgeCase("recurrent cell in a loop", lambda: Forward(_cell_in_loop, cell=nn.GRUCell(3, 3), last=nn.Linear(3, 2)),
+    EdgeCase("LSTM", lambda: Lambda(lambda m, x: m.last(m.cells(x)[0][:, -1]), cells=nn.LSTM(3, 3, batch_first=True),
+                                    last=nn.Linear(3, 2)), SEQUENCES),
+    EdgeCase("recurrent cell in a loop", lambda: Lambda(_cell_in_loop, cell=nn.GRUCell(3, 3), last=nn.Linear(3, 2)),
              SEQUENCES),
     EdgeCase("multi-head attention",
-             lambda: Forward(lambda m, x: m.last(m.attention(x, x, x)[0].mean(1)),
-                             attention=nn.MultiheadAttention(3, 1, batch_first=True), last=nn.Linear(3, 2)), SEQUENCES),
+             lambda: Lambda(lambda m, x: m.last(m.attention(x, x, x)[0].mean(1)),
+                            attention=nn.MultiheadAttention(3, 1, batch_first=True), last=nn.Linear(3, 2)), SEQUENCES),
     # Control flow
     EdgeCase("branch on a value",
-             lambda: Forward(lambda m, x: m.last(x) if x.mean().item() > 0 else m.last(2 * x), last=nn.Linear(3, 2))),
-    EdgeCase("data-dependent loop", lambda: Forward(_halved_while_large, last=nn.Linear(3, 2))),
+             lambda: Lambda(lambda m, x: m.last(x) if x.mean().item() > 0 else m.last(2 * x), last=nn.Linear(3, 2))),
+    EdgeCase("data-dependent loop", lambda: Lambda(_halved_while_large, last=nn.Linear(3, 2))),
     EdgeCase("custom autograd function",
-             lambda: Forward(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
-                             last=nn.Linear(3, 2))),
+             lambda: Lambda(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
+                            last=nn.Linear(3, 2))),
     # Parameters
     EdgeCase("frozen layer", lambda: _frozen(_perceptron())),
     EdgeCase("unused parameter",
-             lambda: Forward(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
+             lambda: Lambda(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
     # Losses
     EdgeCase("squared error with broadcast targets", lambda: nn.Sequential(nn.Linear(3, 1)),
              targets=lambda n: torch.randn(n)),

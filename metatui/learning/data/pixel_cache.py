@@ -31,7 +31,7 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, s
     The header is written by hand, because the safetensors library would copy all pixels.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     tensor = {"dtype": "U8", "shape": list(pixels.shape), "data_offsets": [0, pixels.nbytes]}
     header = json.dumps({"__metadata__": dict(metadata), "images": tensor}).encode()
@@ -76,7 +76,7 @@ def write_data_set(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str,
     """Write the images of a published data set and their checksum to the file `path`.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     write_pixels(path, pixels, {**metadata, "sha256": hashlib.sha256(pixels.data).hexdigest()})
 

@@ -24,7 +24,7 @@ from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
-from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailedError, captures
 from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import EngineName, make_engine, usual_engine
 from metatui.learning.hardware.devices import Device, synchronize
@@ -261,7 +261,7 @@ def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episode
     try:
         captured.capture(episodes, algorithm)
         return shortest(lambda: captured(episodes, settings, settings.outer_lr))
-    except CaptureFailed:  # as in training, which then continues without a graph
+    except CaptureFailedError:  # as in training, which then continues without a graph
         return shortest(eager)
     finally:
         captured.release()

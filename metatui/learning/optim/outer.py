@@ -30,7 +30,7 @@ def norm_of(vector: Tensor) -> Tensor:
     """Return the Euclidean norm of a gradient.
 
     Raises:
-        Diverged: if the norm is not finite.
+        DivergedError: if the norm is not finite.
     """
     norm: Tensor = torch.linalg.vector_norm(vector)
     if not torch.isfinite(norm):
@@ -68,7 +68,7 @@ class OuterAdam:
             The norm of the gradient before clipping.
 
         Raises:
-            Diverged: if the gradient is not finite. In that case, nothing is updated.
+            DivergedError: if the gradient is not finite. In that case, nothing is updated.
         """
         missing = self.flat.shapes.keys() - gradients.keys()
         zeros = {name: torch.zeros_like(self.flat.views[name]) for name in missing}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 
 from metatui.config.settings import Settings
-from metatui.learning.engines.compiled.aot_package import CompileFailed
+from metatui.learning.engines.compiled.aot_package import CompileFailedError
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
 from metatui.learning.training.compile_worker import UNEXPECTED_END, start
 from metatui.learning.training.learner import Learner
@@ -102,7 +102,7 @@ class CompileSwitch:
                 return
             episodes = self._learner.sample(tasks)
             self._graphs.use(episodes, settings.algorithm)
-        except CompileFailed as error:
+        except CompileFailedError as error:
             was_compiled = self.outcome == "compiled"
             self._phase, self.outcome = _Phase.DONE, "failed"
             rounding = "; earlier meta-steps were compiled, so rounding may differ from here on" if was_compiled else ""
@@ -117,7 +117,7 @@ class CompileSwitch:
         """Wait until the compiler has exited; return False if a stop is requested before then.
 
         Raises:
-            CompileFailed: if the compiler failed.
+            CompileFailedError: if the compiler failed.
         """
         if self._compiler is None:
             return True
@@ -127,5 +127,5 @@ class CompileSwitch:
         answer = self._compiler.receive() or {"error": UNEXPECTED_END}
         self.close()
         if answer["error"]:
-            raise CompileFailed(answer["error"])
+            raise CompileFailedError(answer["error"])
         return True

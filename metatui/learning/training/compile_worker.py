@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
-from metatui.learning.engines.compiled.aot_package import CompileFailed
+from metatui.learning.engines.compiled.aot_package import CompileFailedError
 from metatui.learning.experiment import set_up
 from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import Channel, ChildProcess
@@ -39,7 +39,7 @@ def compile_in_child(settings: Settings) -> None:
     """Compile in a child process and wait for it.
 
     Raises:
-        CompileFailed: if the compilation failed.
+        CompileFailedError: if the compilation failed.
     """
     compiler = start(settings)
     try:
@@ -47,7 +47,7 @@ def compile_in_child(settings: Settings) -> None:
     finally:
         compiler.end()
     if answer["error"]:
-        raise CompileFailed(answer["error"])
+        raise CompileFailedError(answer["error"])
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def main() -> None:
     error = None
     try:
         learner.graphs.compile(learner.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
-    except CompileFailed as failure:
+    except CompileFailedError as failure:
         error = str(failure)
     channel.send({"error": error})
 

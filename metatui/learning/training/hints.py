@@ -51,9 +51,9 @@ LEARNED, GAP = 0.95, 0.15
 accuracy in training is at least `LEARNED` (more meta-steps would bring little improvement), and it exceeds the accuracy
 in validation by more than the sum of `GAP` and the half-width of the validation's interval."""
 
-MAX_LOSS_INTERVAL, MAX_ACCURACY_INTERVAL = 0.75, 0.075
-"""A validation is noisy if the half-width of its confidence interval exceeds `MAX_LOSS_INTERVAL` times the loss (for
-regression) or `MAX_ACCURACY_INTERVAL` (for classification)."""
+MAX_RELATIVE_LOSS_HALF_WIDTH, MAX_ACCURACY_HALF_WIDTH = 0.75, 0.075
+"""A validation is noisy if the half-width of its confidence interval exceeds `MAX_RELATIVE_LOSS_HALF_WIDTH`
+times the loss (for regression) or `MAX_ACCURACY_HALF_WIDTH` (for classification)."""
 
 USEFUL_LOSS, USEFUL_ACCURACY = 0.3, 0.03
 """The suggested number of validation tasks is large enough that the half-width of the confidence interval is about
@@ -159,7 +159,7 @@ class Hints:
         """The meta-step from which times are averaged."""
         self._state = HintState()
 
-    def update(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
+    def hints_for(self, event: Event, settings: Settings, model: BestModel) -> Iterator[Hinted]:
         """Yield the hints that follow from `event`.
 
         Args:
@@ -385,7 +385,7 @@ def _best_step(evaluation: Evaluation) -> int:
 
 def _is_noisy(evaluation: Evaluation) -> bool:
     mean, half = evaluation.final
-    return mean > 0 and half > (MAX_ACCURACY_INTERVAL if evaluation.accuracy else MAX_LOSS_INTERVAL * mean)
+    return mean > 0 and half > (MAX_ACCURACY_HALF_WIDTH if evaluation.accuracy else MAX_RELATIVE_LOSS_HALF_WIDTH * mean)
 
 
 def _formatted(evaluation: Evaluation, mean: float, half: float) -> str:

@@ -15,7 +15,7 @@ from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient, microbatches
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailedError, captures
 from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import to_device
@@ -93,8 +93,8 @@ class Learner:
         """Update the meta-parameters once, on the training tasks numbered `tasks`.
 
         Raises:
-            Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
-            StepsPending: if earlier meta-steps must be read first. The meta-parameters are unchanged.
+            DivergedError: if a loss or gradient is not finite. The meta-parameters are unchanged.
+            StepsPendingError: if earlier meta-steps must be read first. The meta-parameters are unchanged.
         """
         seed = self.experiment.settings.training.seed + tasks.start
         with dropping_blocks(self._drop_blocks, seed):
@@ -119,7 +119,7 @@ class Learner:
         """Compute the meta-gradient at θ, with at most `compute.tasks_at_once` tasks in memory.
 
         Raises:
-            Diverged: if a query loss is not finite.
+            DivergedError: if a query loss is not finite.
         """
         at_once = self.experiment.settings.compute.tasks_at_once
         result = self.engine.meta_gradient_of(self.algorithm, self.theta, episodes, at_once=at_once)
@@ -130,7 +130,7 @@ class Learner:
         """Update the meta-parameters with Adam, after clipping. Returns the norm of the gradient before clipping.
 
         Raises:
-            Diverged: if the gradient is not finite. In that case, nothing is updated.
+            DivergedError: if the gradient is not finite. In that case, nothing is updated.
         """
         return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
 
@@ -141,7 +141,7 @@ class Learner:
             The distance before the move.
 
         Raises:
-            Diverged: if this distance is not finite. In that case, nothing is updated.
+            DivergedError: if this distance is not finite. In that case, nothing is updated.
         """
         change = self.flat.flatten(target) - self.flat.vector
         norm = norm_of(change)
@@ -193,7 +193,7 @@ class Learner:
             Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.
 
         Raises:
-            Diverged: if a query loss is not finite.
+            DivergedError: if a query loss is not finite.
         """
         if self.experiment.settings.is_classification:
             ways = episodes.query_y.shape[1] // self.experiment.settings.task.queries
@@ -237,8 +237,8 @@ class Learner:
         """Take a meta-step with a captured or compiled graph; return None if there is no suitable graph.
 
         Raises:
-            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.
-            StepsPending: if there is no captured graph, but earlier captured meta-steps have not been read.
+            DivergedError: if a loss or gradient is not finite. For a captured graph, `read` raises this error later.
+            StepsPendingError: if there is no captured graph, but earlier captured meta-steps have not been read.
         """
         settings = self.experiment.settings
         at_once = settings.compute.tasks_at_once
@@ -260,7 +260,7 @@ class Learner:
             Whether a graph was captured.
 
         Raises:
-            CaptureFailed: if no graph can be captured; all later meta-steps are eager.
+            CaptureFailedError: if no graph can be captured; all later meta-steps are eager.
             RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         if self.captures is None:
@@ -271,7 +271,7 @@ class Learner:
             return False
         try:
             self.captures.capture(episodes, self.algorithm, at_once=at_once)
-        except CaptureFailed:
+        except CaptureFailedError:
             self.captures.release()
             self.captures = None
             raise
@@ -290,7 +290,7 @@ class Learner:
             The metrics of the meta-steps before the first one that diverged.
 
         Raises:
-            Diverged: if the first meta-step diverged.
+            DivergedError: if the first meta-step diverged.
         """
         assert self.captures is not None
         self._has_pending = False

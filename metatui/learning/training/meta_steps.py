@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from metatui.events import Event, Noted, Progress, Tweaked
-from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
+from metatui.learning.engines.compiled.cuda_graph import CaptureFailedError
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.outer import DivergedError, scheduled_lr
@@ -47,7 +47,7 @@ class MetaSteps:
         """Take a meta-step. If memory runs out, try again with fewer tasks in memory at the same time.
 
         Raises:
-            Diverged: if a loss or gradient is not finite; see `flush`.
+            DivergedError: if a loss or gradient is not finite; see `flush`.
             RuntimeError: if a single task does not fit in memory, see `is_out_of_memory`.
         """
         yield from self._new_stage()
@@ -85,8 +85,8 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` are then reset to their values before this
-                meta-step.
+            DivergedError: if a meta-step diverged. `iteration` and `tasks_seen` are then reset to their values before
+                this meta-step.
         """
         pending, self._pending = self._pending, []
         while pending:
@@ -132,7 +132,7 @@ class MetaSteps:
         try:
             if self._learner.capture(self.next_tasks()):
                 yield Noted(self.iteration, "From now on, each meta-step is one CUDA graph")
-        except CaptureFailed as error:
+        except CaptureFailedError as error:
             yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
         self._tried_to_capture = kind
 

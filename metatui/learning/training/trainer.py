@@ -164,7 +164,7 @@ class Trainer:
         with closing(self._events()) as events:
             for event in events:
                 yield event
-                yield from self._hints.update(event, self.settings, self.best)
+                yield from self._hints.hints_for(event, self.settings, self.best)
 
     def _events(self) -> Generator[Event, None, None]:
         yield self._started()

@@ -52,7 +52,7 @@ class ParameterSpace:
     """Random initialisation at the start of training."""
 
 
-def walk_stepwise(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
+def project_stepwise(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
     """Adapt the best and the initial parameters of `run` to the first `tasks` test tasks, yielding progress.
 
     Both are adapted with the inner loop of the run.
@@ -63,10 +63,10 @@ def walk_stepwise(run: RunFolder, *, tasks: int = TASKS) -> Generator[Projection
     """
     from metatui.learning.hardware.torch_state import isolated
 
-    return isolated(_walking)(run, tasks)
+    return isolated(_steps)(run, tasks)
 
 
-def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, ParameterSpace]:
+def _steps(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, ParameterSpace]:
     from metatui.learning.evaluation.parameter_space import trajectories
     from metatui.learning.training.trainer_state import best_of, set_up_again
 

@@ -167,7 +167,7 @@ class LoadedModel:
 
         Raises:
             BadInput: if `path` is not a valid file name.
-            WriteRefused: if a file cannot be written.
+            WriteRefusedError: if a file cannot be written.
         """
         from safetensors.torch import save
 

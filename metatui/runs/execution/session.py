@@ -274,19 +274,19 @@ class Session:
         try:
             self._writer.record(event)
         except WriteRefusedError as refused:
-            if not refused.passing:
+            if not refused.is_temporary:
                 raise
             yield from self._wait_for_disk(refused)
-        yield from self._seen(event)
+        yield from self._updated(event)
 
     def _wait_for_disk(self, refused: WriteRefusedError) -> Iterator[Event]:
         """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
         text = f"{refused}; training is waiting with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
-        yield from self._seen(Warned(at, text), Paused(at))
+        yield from self._updated(Warned(at, text), Paused(at))
         stopped = self.trainer.stop_requested()
-        while refused.passing:
+        while refused.is_temporary:
             command = self.trainer.commands.wait(0 if stopped else TRY_EVERY)  # the trainer executes it after the wait
             stopped |= isinstance(command, Stop)
             try:
@@ -300,14 +300,14 @@ class Session:
                 if stopped:
                     raise UnsavedStateError(self._describe_loss(again)) from again
                 if isinstance(command, Resume) or str(again) != str(refused):
-                    yield from self._seen(Warned(at, f"{again}; training is still waiting"))
+                    yield from self._updated(Warned(at, f"{again}; training is still waiting"))
                 refused = again
             else:
-                yield from self._seen(Resumed(at))
+                yield from self._updated(Resumed(at))
                 return
         raise refused
 
-    def _seen(self, *events: Event) -> Iterator[Event]:
+    def _updated(self, *events: Event) -> Iterator[Event]:
         for event in events:
             self.outcome.update(event)
             yield event

@@ -95,7 +95,7 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     `OTHERS` are kept.
 
     Raises:
-        EndedEarly: if a signal arrived before `interrupt` was set.
+        EndedEarlyError: if a signal arrived before `interrupt` was set.
     """
     ending = SignalState()
     if interrupt is not None:

@@ -80,7 +80,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
         kind: `last` or `best`.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
         MetatuiError: if the state is too large to be read again, or has a tensor of a type that safetensors lacks.
     """
     from safetensors.torch import save
@@ -112,7 +112,7 @@ def clean_checkpoints(folder: Path) -> None:
 
     Raises:
         BadInput: if the folder is a symbolic link.
-        WriteRefused: if a file cannot be removed.
+        WriteRefusedError: if a file cannot be removed.
     """
     make_own_folder(folder)
     with writing(folder):

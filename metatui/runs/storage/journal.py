@@ -61,7 +61,7 @@ class JournalWriter(LinesWriter):
     """Writer that appends events to a journal."""
 
     def record(self, event: str, iteration: int, **details: Any) -> None:
-        """Append an event and sync it to disk. If WriteRefused is raised, the next `flush` writes the event."""
+        """Append an event and sync it to disk. If WriteRefusedError is raised, the next `flush` writes the event."""
         self.append(event, iteration, **details)
         self.flush(sync=True)
 

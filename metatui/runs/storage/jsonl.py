@@ -29,7 +29,7 @@ class AppendOnlyFile:
         """Open `path`, creating the file if needed. If `fresh` is True, the file must not exist.
 
         Raises:
-            WriteRefused: if the file cannot be opened or created.
+            WriteRefusedError: if the file cannot be opened or created.
         """
         self._path = path
         with writing(path):
@@ -47,7 +47,7 @@ class AppendOnlyFile:
         """Pass all data to the operating system, and to the disk if `sync` is True.
 
         Raises:
-            WriteRefused: if the data cannot be written.
+            WriteRefusedError: if the data cannot be written.
         """
         with writing(self._path):
             while self._written < len(self._pending):
@@ -60,7 +60,7 @@ class AppendOnlyFile:
         """Write all data to disk, and close the file even if this write fails. A second call does nothing.
 
         Raises:
-            WriteRefused: if the data cannot be written or the file cannot be closed.
+            WriteRefusedError: if the data cannot be written or the file cannot be closed.
         """
         if self._handle < 0:
             return
@@ -92,7 +92,7 @@ class LinesWriter(AppendOnlyFile):
     """Writer of a JSON lines file."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` for appending. Raises WriteRefused if the file cannot be opened."""
+        """Open `path` for appending. Raises WriteRefusedError if the file cannot be opened."""
         super().__init__(path)
         with writing(path):
             last = os.pread(self._handle, 1, self._synced - 1) if self._synced else b"\n"

@@ -81,7 +81,7 @@ class RunLock:
         deleted and created again.
 
         Raises:
-            WriteRefused: if `path` cannot be examined.
+            WriteRefusedError: if `path` cannot be examined.
         """
         with writing(self._path):
             try:

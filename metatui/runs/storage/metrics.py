@@ -59,7 +59,7 @@ class MetricsWriter(LinesWriter):
         """Pass buffered lines to the operating system, and to the disk if `sync` is True.
 
         Raises:
-            WriteRefused: if the lines cannot be written.
+            WriteRefusedError: if the lines cannot be written.
         """
         super().flush(sync=sync)
         self._flushed = time.monotonic()
@@ -79,7 +79,7 @@ class MetricsReader:
     damaged. If False, such a file yields no meta-steps."""
     offset: int = 0
     restarted: bool = False
-    _seam: bytes = field(default=b"", repr=False)
+    _overlap: bytes = field(default=b"", repr=False)
     """The bytes directly before `offset`, used to detect that the file was rewritten.
 
     Every line contains a time, so if a meta-step is repeated, its new line differs from the old one.
@@ -98,15 +98,15 @@ class MetricsReader:
         """
         self.restarted, skipped = False, 0
         while True:
-            data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit, whole=self.whole)
-            if not data.startswith(self._seam):
-                self.restarted, self.offset, self._seam = True, 0, b""
+            data = read_range(self.path, self.offset - len(self._overlap), len(self._overlap) + limit, whole=self.whole)
+            if not data.startswith(self._overlap):
+                self.restarted, self.offset, self._overlap = True, 0, b""
                 continue
-            data = data[len(self._seam) :]
+            data = data[len(self._overlap) :]
             # No line is as long as a chunk, so a chunk without an end of line is damaged.
             used = data if len(data) == limit and b"\n" not in data else data[: data.rfind(b"\n") + 1]
             self.offset += len(used)
-            self._seam = (self._seam + used[-OVERLAP_BYTES:])[-OVERLAP_BYTES:]
+            self._overlap = (self._overlap + used[-OVERLAP_BYTES:])[-OVERLAP_BYTES:]
             steps = [p for item in parse_lines(used) if (p := _progress(item)) is not None]
             skipped += len(used)
             if steps or not used or skipped > MAX_GAP_BYTES:
@@ -188,9 +188,8 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
             return None
         values.append(value)
     progress = Progress(*values)
-    return (
-        progress if 0 <= progress.seconds <= MAX_NUMBER else None
-    )  # it is formatted as a time, which a NaN would prevent
+    # The seconds are formatted as a time, which a NaN would prevent.
+    return progress if 0 <= progress.seconds <= MAX_NUMBER else None
 
 
 def _truncate(path: Path, after: int) -> None:

@@ -29,7 +29,7 @@ MAX_IMAGE_SIDE = 4096
 
 LENGTHS = (1, 3)
 """Allowed numbers of dimensions of an example: 1 for a row of inputs, or 3 for channels, height and width."""
-MAX_SIZE = 10_000
+MAX_DIMENSION = 10_000
 """Maximum size of a dimension of an example, and maximum number of targets."""
 
 R = TypeVar("R", bound="_Record")
@@ -104,7 +104,7 @@ class DataRecord(_Record):
     @classmethod
     def _check_data(cls, data: DataSchema) -> DataSchema:
         sizes = (*data.input_shape, data.targets)
-        if len(data.input_shape) not in LENGTHS or not all(0 < size <= MAX_SIZE for size in sizes):
+        if len(data.input_shape) not in LENGTHS or not all(0 < size <= MAX_DIMENSION for size in sizes):
             raise ValueError("the shape of an example must consist of positive numbers")
         for columns, count in ((data.inputs, data.input_shape[0]), (data.outputs, data.targets)):
             if columns and not len(columns.columns) == len(columns.mean) == len(columns.scale) == count:
@@ -144,7 +144,7 @@ def _is_consistent(view: TaskView) -> bool:
 
 
 def write_record(path: Path, record: _Record) -> None:
-    """Write `record` to the file `path` as JSON. Raises WriteRefused if the file cannot be written."""
+    """Write `record` to the file `path` as JSON. Raises WriteRefusedError if the file cannot be written."""
     write_atomically(path, _encoded(record))
 
 
@@ -154,7 +154,7 @@ def write_tasks(path: Path, record: AdaptationRecord) -> None:
     This happens, for example, if tasks have many ways and inner steps.
 
     Raises:
-        WriteRefused: if the file cannot be written.
+        WriteRefusedError: if the file cannot be written.
     """
     data = _encoded(record)
     while len(data) > MAX_BYTES or _has_too_many_values(data):

@@ -53,7 +53,7 @@ class RunStore:
 
         Raises:
             BadInput: if the root of the store is a file.
-            WriteRefused: if the folder or the file cannot be created.
+            WriteRefusedError: if the folder or the file cannot be created.
         """
         run = RunFolder(self._fresh_folder(name_of(settings, created or datetime.now(UTC))))
         source = origin or (f"preset {preset}" if preset else "own settings")

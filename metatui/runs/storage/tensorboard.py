@@ -102,7 +102,11 @@ class TensorBoardLog:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def flush(self) -> None:
-        """Pass all data to the operating system. If WriteRefused is raised, the next call writes the remaining data."""
+        """Pass all data to the operating system.
+
+        Raises:
+            WriteRefusedError: if the data cannot be written. The next call writes the remaining data.
+        """
         self._write_pending()
         self._flushed = time.monotonic()
         self._file.flush()

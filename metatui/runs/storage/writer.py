@@ -57,7 +57,7 @@ class RunWriter:
 
         Raises:
             BadInput: if the folder of the checkpoints or of the event files is a symbolic link.
-            WriteRefused: if a file cannot be opened.
+            WriteRefusedError: if a file cannot be opened.
         """
         self.run = run
         self.saved_at = iteration
@@ -90,7 +90,7 @@ class RunWriter:
         self._queue.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
 
     def record(self, event: Event) -> None:
-        """Write `event`. If WriteRefused is raised, call `catch_up` until it succeeds."""
+        """Write `event`. If WriteRefusedError is raised, call `catch_up` until it succeeds."""
         self.queue(event)
         self.catch_up()
 
@@ -98,7 +98,7 @@ class RunWriter:
         """Write all queued data in order.
 
         Raises:
-            WriteRefused: if the disk refuses a write.
+            WriteRefusedError: if the disk refuses a write.
             MetatuiError: if the folder was deleted, moved or replaced. In this case, nothing is written, because a
                 folder without settings and journal would not appear in any list of runs.
         """
@@ -121,7 +121,7 @@ class RunWriter:
         """Write all queued data after the disk temporarily refused writes.
 
         Raises:
-            WriteRefused: if the disk still refuses a write.
+            WriteRefusedError: if the disk still refuses a write.
             BadInput: if another process took over the run in the meantime, which is possible on file servers.
         """
         try:

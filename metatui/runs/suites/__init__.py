@@ -7,7 +7,7 @@ that outlives its caller, and `SuiteMonitor` reads its status. Importing this pa
 
 from metatui.runs.suites.files import bundled, load, read, user, user_dir
 from metatui.runs.suites.manifest import SuiteManifest
-from metatui.runs.suites.models import MAX_RUNS, PlannedComparison, PlannedRun, Suite
+from metatui.runs.suites.models import MAX_SUITE_RUNS, PlannedComparison, PlannedRun, Suite
 from metatui.runs.suites.scheduler import (
     RunEnded,
     RunPacked,
@@ -20,7 +20,7 @@ from metatui.runs.suites.scheduler import (
 from metatui.runs.suites.status import RunStatus, SuiteMonitor, SuiteStatus
 
 __all__ = [
-    "MAX_RUNS",
+    "MAX_SUITE_RUNS",
     "PlannedComparison",
     "PlannedRun",
     "RunEnded",

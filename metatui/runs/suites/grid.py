@@ -21,7 +21,7 @@ from metatui.runs.analysis.comparison.compare_runs import check_target
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.suites.models import MAX_RUNS, PlannedComparison, PlannedRun
+from metatui.runs.suites.models import MAX_SUITE_RUNS, PlannedComparison, PlannedRun
 from metatui.runs.suites.tables import CompareTable, LabelledRunTable, SourceLocation, read_table
 from metatui.utils.errors import BadInput, SettingsError, quote
 
@@ -42,9 +42,9 @@ def comparisons(
             raise origin.within(f"compare {i + 1}").error("name", table.name, others)
         compare_tables[table.name] = table
     runs = sum(table.run_count for table in compare_tables.values())
-    if runs > MAX_RUNS:
+    if runs > MAX_SUITE_RUNS:
         described = f"the comparisons expand to {runs:,} runs (run entries x grid points x seeds)"
-        raise BadInput(f"{origin}: {described}, but a suite must have at most {MAX_RUNS:,}")
+        raise BadInput(f"{origin}: {described}, but a suite must have at most {MAX_SUITE_RUNS:,}")
     return tuple(_comparison(table, file, origin.within(name), changes) for name, table in compare_tables.items())
 
 

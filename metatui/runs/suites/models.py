@@ -12,7 +12,7 @@ from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.runs.storage.run_folder import RunFolder
 
-MAX_RUNS = 1_000
+MAX_SUITE_RUNS = 1_000
 """Maximum number of runs of a suite."""
 
 COMPUTE_ONLY_SETTINGS = ("compute.device", "compute.threads", "compute.compile_after")

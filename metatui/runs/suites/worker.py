@@ -38,7 +38,7 @@ def main() -> None:
         with suppress(OSError):  # the suite has ended, which also interrupts this run
             channel.send({"what": what, **finite(details)})
 
-    def see_packed(done: int, total: int) -> None:
+    def report_packed(done: int, total: int) -> None:
         send("packed", done=done, total=total)
         if channel.has_ended():  # packing may take minutes, and there is nothing to save yet
             raise KeyboardInterrupt
@@ -48,7 +48,7 @@ def main() -> None:
     try:
         with ending_softly() as ending:
             ending.defer()
-            with packing.listener(see_packed):
+            with packing.listener(report_packed):
                 session = _session(request)
             send("created", run=str(session.run.path))
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()

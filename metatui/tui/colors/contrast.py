@@ -65,7 +65,7 @@ class ReadableFilter(LineFilter):
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
-            Segment(text, _readable_style(style, least), control)
+            Segment(text, _ensure_style_contrast(style, least), control)
             if style and style.color and style.bgcolor and (least := least_ratio(text)) > 1
             else segment
             for segment in segments
@@ -74,7 +74,7 @@ class ReadableFilter(LineFilter):
 
 
 @lru_cache(maxsize=1024)
-def _readable_style(style: Style, least: float) -> Style:
+def _ensure_style_contrast(style: Style, least: float) -> Style:
     assert style.color
     assert style.bgcolor
     if style.color.triplet is None or style.bgcolor.triplet is None:

@@ -24,7 +24,7 @@ class ActionCommands(CommandProvider):
         if self.screen is not self.app.screen_stack[0]:
             return list(self._commands_of_screen())
         context = self.metatui.context
-        refusals = {action: refusal(action, context) for action in ACTIONS if action.id != "command_palette"}
+        refusals = {action: refusal_line(action, context) for action in ACTIONS if action.id != "command_palette"}
         return [
             *(
                 self._command(action, refusals[action], context)
@@ -58,7 +58,7 @@ class ActionCommands(CommandProvider):
             yield Command(name, run, help_text, key=key_names(",".join(own)))
 
 
-def refusal(action: Action, context: AppContext) -> str:
+def refusal_line(action: Action, context: AppContext) -> str:
     """Return the second line of a command if its action is not possible in the current tab or state.
 
     This line names the tab in which the action works, or the reason why it is not possible now. The result is an empty

@@ -99,7 +99,7 @@ class PresetsController:
             for path in self._changed(now)
         ]
 
-    def record_run(self, settings: Settings, run_id: str) -> None:
+    def set_followed_run(self, settings: Settings, run_id: str) -> None:
         """Record that the form shows the settings of the run that the app now follows.
 
         If the form contained modified or invalid settings before, its content is restored when the run ends.

@@ -82,10 +82,10 @@ class RunController:
         self._app.clear_notifications()
         self._load, self._checkpoint_requested = Load(), False
         if model.settings != self._app.form.assessment.settings:
-            self._app.presets.record_run(model.settings, model.run_id)
+            self._app.presets.set_followed_run(model.settings, model.run_id)
             if note := self._app.presets.return_note:
                 self._app.notify(note)
-        self._app.form.lock_for_run(model.settings)
+        self._app.form.show_run_settings(model.settings)
         if self._timer:
             self._timer.resume()
         self.show(model)
@@ -94,7 +94,7 @@ class RunController:
         """Open the work tab and show a run in it, instead of the marked runs."""
         self._app.workers.cancel_group(self._app, "side_by_side")
         self.shown, self.side_by_side, self._marked = model, (), ()
-        self._app.work_tab.set_run_open(has_run=True)
+        self._app.work_tab.show_run_panes(shown=True)
         self._app.open_tab("work", "run")
         self._app.runs_tab.go_to(model.run_id)
         self.show_run()
@@ -109,9 +109,9 @@ class RunController:
         left = self.client.model
         self.client.leave()
         self.shown = None
-        self._app.work_tab.set_run_open(has_run=bool(self.side_by_side))
-        self._app.form.lock_for_run(None)
-        kept = self._keep_start(left) if left else ""
+        self._app.work_tab.show_run_panes(shown=bool(self.side_by_side))
+        self._app.form.show_run_settings(None)
+        kept = self._keep_initial_values(left) if left else ""
         self._app.presets.run_ended()
         self._app.runs_tab.go_to(left.run_id if left else "")
         self.show_run()
@@ -209,10 +209,10 @@ class RunController:
     def _ended(self) -> None:
         app, model, receiver = self._app, self.client.model, self.client.receiver
         assert model is not None
-        app.form.lock_for_run(None)
+        app.form.show_run_settings(None)
         app.background.close_question()
         self._tell_dialog()
-        kept = self._keep_start(model)
+        kept = self._keep_initial_values(model)
         app.presets.run_ended()
         app.runs_tab.go_to(model.run_id)
         if self.shown is model and model.run_id in app.runs_tab.marked:
@@ -234,7 +234,7 @@ class RunController:
                 severity="warning" if warning or model.has_no_result else "information",
             )
 
-    def _keep_start(self, model: RunModel) -> str:
+    def _keep_initial_values(self, model: RunModel) -> str:
         """Let the user undo, in the form, the changes made during a run that the app no longer follows.
 
         Returns:
@@ -341,7 +341,7 @@ class RunController:
             MarkedRun(views.label, views.colour, models[views.run]) for views in runs if views.run in models
         ]
         if self.shown is None:
-            self._app.work_tab.set_run_open(has_run=bool(runs), fold=not self._app.form.has_focus_within)
+            self._app.work_tab.show_run_panes(shown=bool(runs), fold=not self._app.form.has_focus_within)
         self.show_run()
         self.show_adaptation()
 

@@ -145,7 +145,7 @@ class Receiver:
     def _follow(self) -> None:
         from metatui.tui.model.smoothing import Smoother
 
-        with packing.listener(self._see_packed), stages.listener(self._see_stage):
+        with packing.listener(self._receive_packed), stages.listener(self._receive_stage):
             run = self._open()
         with self._lock:
             self.run = run
@@ -193,10 +193,10 @@ class Receiver:
                 continue
             return
 
-    def _see_packed(self, done: int, total: int) -> None:
+    def _receive_packed(self, done: int, total: int) -> None:
         self.packed = done, total
 
-    def _see_stage(self, stage: str) -> None:
+    def _receive_stage(self, stage: str) -> None:
         self.stage, self.packed = stage, None
 
 

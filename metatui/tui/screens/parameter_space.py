@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 
 from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
-from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, walk_stepwise
+from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, project_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.colors import palette
 from metatui.tui.screens.analysis_screen import AnalysisScreen
@@ -72,7 +72,7 @@ class ParameterScreen(AnalysisScreen[None]):
     def on_mount(self) -> None:
         self._lay_out()
         self.query_one(ScrollView).focus()
-        self.start_analysis(partial(walk_stepwise, self._run))
+        self.start_analysis(partial(project_stepwise, self._run))
         self._show_text("Loading torch, which takes a few seconds, and reading the run.")
 
     def on_resize(self) -> None:

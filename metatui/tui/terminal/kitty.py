@@ -23,7 +23,7 @@ _DIACRITICS: Final = [
     *(0x35B, *range(0x363, 0x370), *range(0x483, 0x488), *range(0x592, 0x596), *range(0x597, 0x59A)),
     *(*range(0x59C, 0x5A2), 0x5A8, 0x5A9, 0x5AB, 0x5AC, 0x5AF, 0x5C4),
 ]
-MAX_CELLS: Final = len(_DIACRITICS)
+MAX_SIDE_CELLS: Final = len(_DIACRITICS)
 """Maximum number of rows, and of columns, of a picture."""
 
 MAX_PICTURES: Final = 1024

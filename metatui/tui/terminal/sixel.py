@@ -34,7 +34,7 @@ UNFINISHED_REPLY: Final = re.compile(r"\x1b\[(?:\?|6;)[\d;]{0,99}\Z")
 
 MAX_COLOURS: Final = 32
 """Maximum number of colours of a picture. More would hardly be visible in a thumbnail, but would take more bytes."""
-MAX_CELL_PIXELS: Final = 128
+MAX_CELL_SIDE: Final = 128
 """Maximum width and height of a cell, in pixels."""
 MARK: Final = "picture"
 
@@ -95,7 +95,7 @@ class SixelTerminal:
             self._supported = True
             self._write(REGISTERS)
         cell = self._cell or self._line_cell()
-        if not (self._supported and cell and min(cell) > 0 and max(cell) <= MAX_CELL_PIXELS and self._colours > 2):
+        if not (self._supported and cell and min(cell) > 0 and max(cell) <= MAX_CELL_SIDE and self._colours > 2):
             return None
         return SixelPictures(*cell, self._colours)
 

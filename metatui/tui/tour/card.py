@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 from metatui.config import presets
 from metatui.events import Finished, Progress, Started
 from metatui.tui.keyboard.actions import AppContext, with_keys
-from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, PRESET, STEPS, State, TourEvent
+from metatui.tui.tour.steps import ITERATIONS, LAST_STEP, PRESET, STEPS, State, TourInput
 from metatui.tui.widgets.static_text import StaticText
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ FIRST_RUN = "{start} trains MAML on sine waves in under a minute."
 
 
 class TourWidget(StaticText):
-    """Base class of the tour's widgets. The app calls `update_state` for each `TourEvent`."""
+    """Base class of the tour's widgets. The app calls `update_state` for each `TourInput`."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text, id="tour")
@@ -31,7 +31,7 @@ class TourWidget(StaticText):
     def on_mount(self) -> None:
         self.metatui.happened.subscribe(self, self.update_state)
 
-    def update_state(self, happening: TourEvent) -> None:
+    def update_state(self, tour_input: TourInput) -> None:
         raise NotImplementedError
 
     def leave(self) -> None:
@@ -45,10 +45,10 @@ class TourOffer(TourWidget):
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
         self._show()
 
-    def update_state(self, happening: TourEvent) -> None:
-        if isinstance(happening, Started) or self.metatui.run_controller.shown is not None:
+    def update_state(self, tour_input: TourInput) -> None:
+        if isinstance(tour_input, Started) or self.metatui.run_controller.shown is not None:
             self.remove()
-        elif isinstance(happening, AppContext):
+        elif isinstance(tour_input, AppContext):
             self._show()
 
     def _show(self) -> None:
@@ -71,24 +71,24 @@ class TourCard(TourWidget):
         self.border_subtitle = with_keys("{leave} leaves the tour")
 
     def on_mount(self) -> None:  # in addition to that of the base class, which Textual also calls
-        self.watch(self.metatui.work_tab.adaptation, "step", self._see_step, init=False)
+        self.watch(self.metatui.work_tab.adaptation, "step", self._show_step, init=False)
         self._show_pane()
         self._show()
 
-    def _see_step(self, step: int | None) -> None:
+    def _show_step(self, step: int | None) -> None:
         if step is None:
             self.update_state(LAST_STEP)
 
-    def update_state(self, happening: TourEvent) -> None:
-        if isinstance(happening, Progress):  # hundreds each second
+    def update_state(self, tour_input: TourInput) -> None:
+        if isinstance(tour_input, Progress):  # hundreds each second
             return
         if self.step == len(STEPS):  # the card is being removed
             return
-        if STEPS[self.step].is_done(happening, self._state):
+        if STEPS[self.step].is_done(tour_input, self._state):
             self.step += 1
-            self._changes_iterations = isinstance(happening, Finished)
+            self._changes_iterations = isinstance(tour_input, Finished)
             self._show_pane()
-        if self._changes_iterations and isinstance(happening, AppContext) and not happening.phase.active:
+        if self._changes_iterations and isinstance(tour_input, AppContext) and not tour_input.phase.active:
             self._changes_iterations = False
             self._show_usual_iterations()
         if self.step < len(STEPS):

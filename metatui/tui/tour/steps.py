@@ -23,7 +23,7 @@ class State:
 LAST_STEP = "last_step"
 """Input of the tour: the adaptation pane shows the last inner step again, after an earlier one."""
 
-TourEvent = str | Event | PresetName | AppContext
+TourInput = str | Event | PresetName | AppContext
 """Input of the tour: the id of a performed action, `LAST_STEP`, an event of the run, a saved preset, or the app's new
 state."""
 
@@ -33,7 +33,7 @@ class Step:
     title: str
     text: str
     """Text of the step. The id of an action in braces stands for the keys of this action."""
-    is_done: Callable[[TourEvent, State], bool]
+    is_done: Callable[[TourInput, State], bool]
     note: Callable[[State], str] = lambda _: ""
     """Function that returns a text to add in the current state, or an empty string."""
     pane: Pane | None = None
@@ -69,7 +69,7 @@ STEPS: tuple[Step, ...] = (
         "{start} starts training: MAML learns initial parameters from which one gradient step on 10 points fits a new "
         f"sine wave. The form is set to {ITERATIONS:,} iterations, so that the run does not end during the tour. "
         "Press {start}.",
-        lambda happening, _: isinstance(happening, Started),
+        lambda tour_input, _: isinstance(tour_input, Started),
     ),
     Step(
         "watch adaptation",
@@ -77,20 +77,20 @@ STEPS: tuple[Step, ...] = (
         "points, and the prediction before and after the inner steps. {next_pane} goes to the next pane. The keys "
         "{step_back} and {step_on} show the previous and the next inner step. Press {step_back}, then {step_on} until "
         "the last step is shown again.",
-        lambda happening, _: happening == LAST_STEP,
+        lambda tour_input, _: tour_input == LAST_STEP,
         pane="adaptation",
     ),
     Step(
         "change a setting",
         "{live} shows the settings that can change during a run. Change the inner learning rate, for example to 0.005, "
         "and press enter. A line in the curves marks the change, and {undo} undoes it.",
-        lambda happening, _: isinstance(happening, Tweaked),
+        lambda tour_input, _: isinstance(tour_input, Tweaked),
         _no_run,
     ),
     Step(
         "stop",
         "{stop} stops the run after its current meta-step and saves it, so that you can resume it later. Press {stop}.",
-        lambda happening, _: isinstance(happening, Finished),
+        lambda tour_input, _: isinstance(tour_input, Finished),
         _no_run,
     ),
     Step(
@@ -98,7 +98,7 @@ STEPS: tuple[Step, ...] = (
         "{save_preset} saves the settings in the form as a preset, so that you can use them again by name. The form "
         "now contains the settings at the end of the run, including the value that you changed. Only the number of "
         "iterations is reset. Press {save_preset}, then enter.",
-        lambda happening, _: isinstance(happening, PresetName),
+        lambda tour_input, _: isinstance(tour_input, PresetName),
     ),
     Step(
         "list the runs",
@@ -110,13 +110,13 @@ STEPS: tuple[Step, ...] = (
         "compare",
         "{mark_run} marks the selected run. Mark two runs, and {compare_runs} compares them on the same held-out "
         "tasks, with intervals and a paired test.",
-        lambda happening, state: happening == "compare_runs" and state.context.marked > 1,
+        lambda tour_input, state: tour_input == "compare_runs" and state.context.marked > 1,
         _second_run,
     ),
     Step(
         "find everything else",
         "{help} explains what is focused, and lets you search all keys and terms. {command_palette} finds every "
         "action, setting, preset and run. Press {help} or {command_palette}.",
-        lambda happening, _: happening in ("help", "command_palette"),
+        lambda tour_input, _: tour_input in ("help", "command_palette"),
     ),
 )

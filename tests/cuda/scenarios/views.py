@@ -13,7 +13,7 @@ from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import explore_stepwise
-from metatui.runs.analysis.parameter_space import walk_stepwise
+from metatui.runs.analysis.parameter_space import project_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, saved_run, short
@@ -55,7 +55,7 @@ def test_explorer(waves: RunFolder, images: RunFolder) -> None:
 
 def test_parameter_space(waves: RunFolder) -> None:
     simulator.reset()
-    assert list(walk_stepwise(waves, tasks=2))
+    assert list(project_stepwise(waves, tasks=2))
     assert simulator.kernels.keys() == {"cuda:1"}
 
 

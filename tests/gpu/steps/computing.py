@@ -24,12 +24,12 @@ from tests.gpu.common import (
     IMAGES,
     WAVES,
     Finding,
-    Setup,
+    StepEnvironment,
     Values,
-    checked_result,
+    checked_finding,
     difference,
+    finding,
     largest,
-    result,
     skipped,
 )
 
@@ -39,35 +39,35 @@ AGREEMENT = 1e-9
 SOURCES = ("sinusoid", "glyphs", "omniglot")
 
 
-def machine(setup: Setup) -> Iterator[Finding]:
+def machine(env: StepEnvironment) -> Iterator[Finding]:
     """Report the machine, the build of torch, the CUDA driver and the devices."""
-    yield result(
+    yield finding(
         "host", python=platform.python_version(), system=platform.platform(), cores=os.cpu_count(),
         torch=torch.__version__, omniglot=paths.omniglot_cache().is_file(),
     )  # fmt: skip
     status = cuda_status()
     cudnn: Any = torch.backends.cudnn
     there = [f"{gpu.name}, capability {gpu.capability}" for gpu in status.driver.gpus]
-    yield checked_result(
+    yield checked_finding(
         "cuda", status.problem, torch_cuda=status.build, architectures=status.architectures, gpus=there,
-        driver=status.driver.version, driver_cuda=status.driver.cuda, simulated=setup.simulated,
-        cudnn=cudnn.version() if setup.on_cuda and not setup.simulated else None,
+        driver=status.driver.version, driver_cuda=status.driver.cuda, simulated=env.simulated,
+        cudnn=cudnn.version() if env.on_cuda and not env.simulated else None,
     )  # fmt: skip
     for device in available():
         free = torch.cuda.mem_get_info(device.name)[0] if device.name.startswith("cuda") else None
-        yield result(device.name, title=device.title, memory_bytes=device.memory_bytes, free_bytes=free)
+        yield finding(device.name, title=device.title, memory_bytes=device.memory_bytes, free_bytes=free)
 
 
-def episodes(setup: Setup) -> Iterator[Finding]:
+def episodes(env: StepEnvironment) -> Iterator[Finding]:
     """Check that episodes on the device are bitwise equal to those on the CPU, for each data source and split."""
     for name in SOURCES:
-        settings = setup.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
+        settings = env.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
         try:
-            here, there = (DATA[name].load(settings, torch.device(d)) for d in ("cpu", setup.torch_device))
+            here, there = (DATA[name].load(settings, torch.device(d)) for d in ("cpu", env.torch_device))
         except BadInput as error:
             yield skipped(name, str(error))
             continue
-        tasks, differing = range(4 if setup.tiny else 64), []
+        tasks, differing = range(4 if env.tiny else 64), []
         for split in ("train", "val", "test"):
             a, b = (
                 source.episodes(split, tasks, seed=1, ways=5, shots=2, queries=3).to(torch.device("cpu"), torch.float32)
@@ -76,21 +76,21 @@ def episodes(setup: Setup) -> Iterator[Finding]:
             if not all(torch.equal(x, y) for x, y in zip(a.tensors(), b.tensors(), strict=True)):
                 differing.append(split)
         problem = f"tasks differ from the CPU's in {', '.join(differing)}" if differing else None
-        yield checked_result(name, problem, tasks=len(tasks))
+        yield checked_finding(name, problem, tasks=len(tasks))
 
 
-def check(setup: Setup) -> Iterator[Finding]:
+def check(env: StepEnvironment) -> Iterator[Finding]:
     """Run the comparisons of `metatui check` on the device, including those with networks of full size.
 
     With `--tiny`, run only the first three comparisons.
     """
-    device = setup.torch_device
-    results = islice(compare(cases(device)[0], full_size=True), 3) if setup.tiny else run_checks(str(device))
+    device = env.torch_device
+    results = islice(compare(cases(device)[0], full_size=True), 3) if env.tiny else run_checks(str(device))
     for name, group in groupby(results, key=lambda result: result.name):
         checks = list(group)
         wrong = [_described(each) for each in checks if not each.ok]
         worst = largest(*(each.relative_error for each in checks))
-        yield checked_result(name, "; ".join(wrong) or None, checks=len(checks), largest_error=worst)
+        yield checked_finding(name, "; ".join(wrong) or None, checks=len(checks), largest_error=worst)
 
 
 def _described(result: Check) -> str:
@@ -98,42 +98,42 @@ def _described(result: Check) -> str:
     return f"{pair}: {result.relative_error:.1e}, tolerance {result.tolerance:.0e}"
 
 
-def captures(setup: Setup) -> Iterator[Finding]:
+def captures(env: StepEnvironment) -> Iterator[Finding]:
     """Check that captured meta-steps give the same results as eager ones.
 
     Learning rates, gradient clipping and the meta-batch size change between the meta-steps.
     """
-    if reason := setup.cuda_skip_reason:
+    if reason := env.cuda_skip_reason:
         yield skipped("captures", reason)
         return
     works = (
         ("waves", WAVES, ("batched", "loop")),
         ("images", {**IMAGES, "algorithm.meta_batch": 4, "algorithm.inner_steps": 2}, sorted(CAPTURED_ENGINES)),
     )
-    for title, work, engines in works[:1] if setup.tiny else works:
-        for engine in engines[:1] if setup.tiny else engines:
-            for name in ("maml",) if setup.tiny else ("maml", "fomaml"):
+    for title, work, engines in works[:1] if env.tiny else works:
+        for engine in engines[:1] if env.tiny else engines:
+            for name in ("maml",) if env.tiny else ("maml", "fomaml"):
                 values = {**work, "algorithm.name": name, "compute.engine": engine, "compute.precision": "float64"}
                 try:
-                    figures = _captured_against_eager(setup, values)
+                    figures = _captured_against_eager(env, values)
                 except Exception as error:
-                    yield checked_result(f"{title}, {name}, {engine}", class_and_message(error, 300))
+                    yield checked_finding(f"{title}, {name}, {engine}", class_and_message(error, 300))
                     continue
                 worst = largest(*figures.values())
                 problem = None if worst <= AGREEMENT else f"captured and eager meta-steps differ by {worst:.1e}"
-                yield checked_result(f"{title}, {name}, {engine}", problem, **figures)
+                yield checked_finding(f"{title}, {name}, {engine}", problem, **figures)
     default = torch.cuda.current_stream() == torch.cuda.default_stream()
-    yield checked_result("stream after captures", None if default else "the current stream is not the default one")
+    yield checked_finding("stream after captures", None if default else "the current stream is not the default one")
 
 
-def _captured_against_eager(setup: Setup, values: Values) -> dict[str, float]:
+def _captured_against_eager(env: StepEnvironment, values: Values) -> dict[str, float]:
     """Take the same meta-steps captured and eagerly, and return the differences between the results.
 
     Returns:
         The relative difference between the parameters, and the largest absolute difference between the losses.
     """
-    settings = setup.settings(values)
-    eager, graphed = setup.learner(settings), setup.learner(settings)
+    settings = env.settings(values)
+    eager, graphed = env.learner(settings), env.learner(settings)
     eager.captures = None
     many = settings.algorithm.meta_batch
     tasks, figures = 0, 0.0

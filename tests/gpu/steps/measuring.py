@@ -19,7 +19,18 @@ from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.runs.execution.session import Session
 from metatui.utils.errors import class_and_message
-from tests.gpu.common import CELLS, IMAGES, SHORT, WAVES, Finding, Setup, Values, checked_result, result, skipped
+from tests.gpu.common import (
+    CELLS,
+    IMAGES,
+    SHORT,
+    WAVES,
+    Finding,
+    StepEnvironment,
+    Values,
+    checked_finding,
+    finding,
+    skipped,
+)
 
 SECONDS = 0.5
 """Duration of each measurement of meta-steps in seconds, after the warm-up."""
@@ -37,46 +48,46 @@ WORKS: Mapping[str, Values] = {
 }
 
 
-def speed(setup: Setup) -> Iterator[Finding]:
+def speed(env: StepEnvironment) -> Iterator[Finding]:
     """Measure the time per meta-step for each workload and engine, with and without CUDA graphs and TF32."""
-    if not setup.figures_skip_reason:
-        yield result("rates", **_rates(setup.torch_device))
+    if not env.figures_skip_reason:
+        yield finding("rates", **_rates(env.torch_device))
     tried = 0
-    for title, engine, captured, tf32 in _cells(setup):
+    for title, engine, captured, tf32 in _cells(env):
         name = f"{title}, {engine}, {'captured' if captured else 'eager'}{', TF32' if tf32 else ''}"
-        if setup.seconds_left() <= 0:
+        if env.seconds_left() <= 0:
             yield skipped(name, "no time was left for it")
             continue
         more: dict[str, Scalar] = {"compute.engine": engine, "compute.tf32": tf32, "compute.cuda_graphs": captured}
-        settings = setup.settings(WORKS[title], more)
+        settings = env.settings(WORKS[title], more)
         try:
-            took = measure(settings, 0.001 if setup.figures_skip_reason else SECONDS)
+            took = measure(settings, 0.001 if env.figures_skip_reason else SECONDS)
         except Exception as error:
-            yield checked_result(name, class_and_message(error, 300))
+            yield checked_finding(name, class_and_message(error, 300))
             continue
         tried += 1
-        if not setup.figures_skip_reason:
+        if not env.figures_skip_reason:
             many = settings.algorithm.meta_batch
-            yield result(name, **asdict(took), tasks=many, tasks_per_s=1000 * many / took.ms)
-    if setup.figures_skip_reason:
-        yield checked_result("meta-steps as they are measured", None if tried else "none could be taken", kinds=tried)
-        yield skipped("figures", setup.figures_skip_reason)
+            yield finding(name, **asdict(took), tasks=many, tasks_per_s=1000 * many / took.ms)
+    if env.figures_skip_reason:
+        yield checked_finding("meta-steps as they are measured", None if tried else "none could be taken", kinds=tried)
+        yield skipped("figures", env.figures_skip_reason)
 
 
-def _cells(setup: Setup) -> Iterator[tuple[str, str, bool, bool]]:
+def _cells(env: StepEnvironment) -> Iterator[tuple[str, str, bool, bool]]:
     """Yield the combinations to measure: workload, engine, whether meta-steps are captured, and whether TF32 is used.
 
     The combinations that are probably fastest come first, in case time runs out.
     """
-    works = list(WORKS)[1:2] if setup.tiny else list(WORKS)
-    ways = [(captured, tf32) for captured in (True, False) if setup.on_cuda or not captured for tf32 in (False, True)]
-    for engine in ENGINES[:1] if setup.tiny else ENGINES:
+    works = list(WORKS)[1:2] if env.tiny else list(WORKS)
+    ways = [(captured, tf32) for captured in (True, False) if env.on_cuda or not captured for tf32 in (False, True)]
+    for engine in ENGINES[:1] if env.tiny else ENGINES:
         for captured, tf32 in ways:
             for title in works:
                 waves, name = title.startswith("waves"), str(WORKS[title].get("algorithm.name", "maml"))
                 if captured and not (name in CAPTURED_ALGORITHMS and engine in CAPTURED_ENGINES):
                     continue
-                if tf32 and (waves or not setup.on_cuda or setup.tiny):
+                if tf32 and (waves or not env.on_cuda or env.tiny):
                     continue
                 if not (waves and engine in OF_CONVOLUTIONS):
                     yield title, engine, captured, tf32
@@ -91,45 +102,45 @@ def _rates(device: torch.device) -> dict[str, float]:
     return {**rates, "copy_gb_per_s": copy_rate(device) / 1e9}
 
 
-def kernels(setup: Setup) -> Iterator[Finding]:
+def kernels(env: StepEnvironment) -> Iterator[Finding]:
     """List the CUDA kernels that take the most time in an eager meta-step."""
-    if setup.simulated:
+    if env.simulated:
         yield skipped("kernels", "a simulated device has no kernels to profile")
         return
-    if reason := setup.cuda_skip_reason:
+    if reason := env.cuda_skip_reason:
         yield skipped("kernels", reason)
         return
     from torch.profiler import ProfilerActivity, profile
 
     for title in ("images, maml", "waves, maml"):
-        experiment = set_up_fixed(setup.settings(WORKS[title], {"compute.engine": "batched"}))
+        experiment = set_up_fixed(env.settings(WORKS[title], {"compute.engine": "batched"}))
         learner, current = Learner(experiment), experiment.settings.algorithm
         learner.captures = None
         tasks = range(current.meta_batch)
         for _ in range(3):
             learner.meta_step(tasks, 1e-6)
-        torch.cuda.synchronize(setup.torch_device)
+        torch.cuda.synchronize(env.torch_device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             learner.meta_step(tasks, 1e-6)
-            torch.cuda.synchronize(setup.torch_device)
+            torch.cuda.synchronize(env.torch_device)
         busy = [row for row in profiled.key_averages() if row.device_time_total > 0]
         rows = sorted(busy, key=lambda row: -row.device_time_total)
-        yield result(
+        yield finding(
             title, launches=sum(row.count for row in rows), busy_ms=sum(row.device_time_total for row in rows) / 1e3
         )
         for row in rows[:TOP]:
             share = {"launches": row.count, "ms": row.device_time_total / 1e3}
-            yield result(f"{title}: {row.key[:100]}", **share)
+            yield finding(f"{title}: {row.key[:100]}", **share)
 
 
-def overhead(setup: Setup) -> Iterator[Finding]:
+def overhead(env: StepEnvironment) -> Iterator[Finding]:
     """Compare the time per meta-step in a run, as in `metatui run`, with that of bare meta-steps on fixed tasks."""
-    titles = ("waves, maml",) if setup.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
+    titles = ("waves, maml",) if env.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
     for number, title in enumerate(titles):
-        more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if setup.tiny else 300}
-        settings = setup.settings(WORKS[title], more)
-        until = time.monotonic() + setup.seconds_left() / (len(titles) - number)
-        session, problem = Session.start(settings, runs_dir=setup.scratch), None
+        more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if env.tiny else 300}
+        settings = env.settings(WORKS[title], more)
+        until = time.monotonic() + env.seconds_left() / (len(titles) - number)
+        session, problem = Session.start(settings, runs_dir=env.scratch), None
         seen: list[tuple[int, float]] = []
         for event in session:
             match event:
@@ -142,25 +153,25 @@ def overhead(setup: Setup) -> Iterator[Finding]:
         # The metrics of several meta-steps arrive together: measure from the first of a group to the first of another.
         firsts = [each for each in seen[len(seen) // 3 :] if each[0] % MAX_PENDING_STEPS == 1]
         if problem or len(firsts) < 2:
-            yield checked_result(title, problem or f"only {len(seen)} meta-steps were made in its time")
-        elif setup.figures_skip_reason:
-            yield skipped(title, setup.figures_skip_reason)
+            yield checked_finding(title, problem or f"only {len(seen)} meta-steps were made in its time")
+        elif env.figures_skip_reason:
+            yield skipped(title, env.figures_skip_reason)
         else:
             (a, began), (b, ended) = firsts[0], firsts[-1]
             run_ms = 1000 * (ended - began) / (b - a)
             bare = measure(settings, SECONDS)
-            yield result(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
+            yield finding(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
 
 
-def evaluation(setup: Setup) -> Iterator[Finding]:
+def evaluation(env: StepEnvironment) -> Iterator[Finding]:
     """Evaluate 600 tasks (10 inner steps each) twice, as at the end of a run, and report time and peak memory use."""
-    tasks, steps = (3, 1) if setup.tiny else (600, 10)
-    settings = setup.settings(IMAGES, {"compute.engine": "batched"})
+    tasks, steps = (3, 1) if env.tiny else (600, 10)
+    settings = env.settings(IMAGES, {"compute.engine": "batched"})
     experiment = set_up(settings)
     results = []
     for number in (1, 2):
-        if setup.on_cuda:
-            torch.cuda.reset_peak_memory_stats(setup.torch_device)
+        if env.on_cuda:
+            torch.cuda.reset_peak_memory_stats(env.torch_device)
         began = time.perf_counter()
         run = evaluate(experiment, experiment.theta(), iteration=0, split="test", tasks=tasks, steps=steps, shots=1)
         while True:
@@ -169,14 +180,14 @@ def evaluation(setup: Setup) -> Iterator[Finding]:
             except StopIteration as ended:
                 results.append(ended.value)
                 break
-        if setup.figures_skip_reason:
+        if env.figures_skip_reason:
             continue
-        peak = torch.cuda.max_memory_allocated(setup.torch_device) >> 20 if setup.on_cuda else None
-        yield result(f"pass {number}", seconds=round(time.perf_counter() - began, 3), peak_mib=peak, tasks=tasks)
+        peak = torch.cuda.max_memory_allocated(env.torch_device) >> 20 if env.on_cuda else None
+        yield finding(f"pass {number}", seconds=round(time.perf_counter() - began, 3), peak_mib=peak, tasks=tasks)
     first, again = (result.loss.mean for result in results)
     finite = all(abs(value) < float("inf") for value in first)
-    yield checked_result(
+    yield checked_finding(
         "result", None if finite else "a mean loss is not finite", tasks=tasks, repeatable=first == again
     )
-    if setup.figures_skip_reason:
-        yield skipped("figures", setup.figures_skip_reason)
+    if env.figures_skip_reason:
+        yield skipped("figures", env.figures_skip_reason)

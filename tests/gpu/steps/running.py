@@ -32,12 +32,12 @@ from tests.gpu.common import (
     SHORT,
     WAVES,
     Finding,
-    Setup,
+    StepEnvironment,
     Values,
-    checked_result,
+    checked_finding,
     difference,
+    finding,
     largest,
-    result,
     skipped,
 )
 
@@ -96,26 +96,26 @@ def _difference(a: TrainingResult, b: TrainingResult) -> float:
     return largest(losses, difference(a.theta, b.theta))
 
 
-def runs(setup: Setup) -> Iterator[Finding]:
+def runs(env: StepEnvironment) -> Iterator[Finding]:
     """Compare short float64 runs on the device with runs on the CPU, for each data source, algorithm and engine.
 
     Finally, train the default network.
     """
     short: Values = {
-        **SHORT, "training.iterations": 2 if setup.tiny else 5, "compute.precision": "float64",
-        "model.filters": 4 if setup.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
+        **SHORT, "training.iterations": 2 if env.tiny else 5, "compute.precision": "float64",
+        "model.filters": 4 if env.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
         "algorithm.inner_steps": 2,
     }  # fmt: skip
     sources = {"sinusoid": WAVES, "glyphs": IMAGES}
     if paths.omniglot_cache().is_file():
         sources["omniglot"] = {**IMAGES, "task.source": "omniglot"}
     for source, work in sources.items():
-        for name in ALGORITHMS[:1] if setup.tiny else ALGORITHMS:
+        for name in ALGORITHMS[:1] if env.tiny else ALGORITHMS:
             reference: TrainingResult | None = None
-            for engine in ENGINES[:1] if setup.tiny else ENGINES:
+            for engine in ENGINES[:1] if env.tiny else ENGINES:
                 title = f"{source}, {name}, {engine}"
                 try:
-                    settings = setup.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
+                    settings = env.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
                 except SettingsError:  # the algorithm does not support this engine
                     continue
                 try:
@@ -124,35 +124,35 @@ def runs(setup: Setup) -> Iterator[Finding]:
                     )
                     apart = _difference(train(settings), reference)
                 except Exception as error:
-                    yield checked_result(title, class_and_message(error, 300))
+                    yield checked_finding(title, class_and_message(error, 300))
                     continue
                 problem = None if apart <= AGREEMENT else f"differs from the CPU by {apart:.1e}"
-                yield checked_result(title, problem, difference=apart)
-    yield _default_run(setup)
+                yield checked_finding(title, problem, difference=apart)
+    yield _default_run(env)
 
 
-def _default_run(setup: Setup) -> Finding:
+def _default_run(env: StepEnvironment) -> Finding:
     """Train the default network in float32 with the engine `auto`, as most users would."""
-    engine, iterations = ("batched", 2) if setup.tiny else ("auto", 12)
+    engine, iterations = ("batched", 2) if env.tiny else ("auto", 12)
     more: Values = {**SHORT, "training.iterations": iterations, "compute.engine": engine}
-    settings = setup.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
+    settings = env.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
     began = time.monotonic()
     trained = train(settings)
     problem = None if all(map(math.isfinite, trained.losses)) else "a loss is not finite"
-    return checked_result("default network", problem, notes=trained.notes, seconds=round(time.monotonic() - began, 1))
+    return checked_finding("default network", problem, notes=trained.notes, seconds=round(time.monotonic() - began, 1))
 
 
-def memory(setup: Setup) -> Iterator[Finding]:
+def memory(env: StepEnvironment) -> Iterator[Finding]:
     """Check that a run with too little GPU memory continues with fewer tasks at once and gives the same results."""
-    if setup.simulated:
+    if env.simulated:
         yield skipped("memory limit", "a simulated device does not have its own memory")
         return
-    if reason := setup.cuda_skip_reason:
+    if reason := env.cuda_skip_reason:
         yield skipped("memory limit", reason)
         return
-    device = setup.torch_device
+    device = env.torch_device
     whole = torch.cuda.get_device_properties(device).total_memory
-    settings = setup.settings(
+    settings = env.settings(
         {**IMAGES, "algorithm.meta_batch": 64},
         {**SHORT, "training.iterations": 3, "compute.engine": "batched", "compute.precision": "float64"},
     )
@@ -173,50 +173,50 @@ def memory(setup: Setup) -> Iterator[Finding]:
     if not apart <= AGREEMENT:
         problem = f"with fewer tasks at once the run differs by {apart:.1e}"
     mib = {"needed_mib": needed >> 20, "limit_mib": limit >> 20}
-    yield checked_result("memory limit", problem, notes=limited.notes, difference=apart, **mib)
+    yield checked_finding("memory limit", problem, notes=limited.notes, difference=apart, **mib)
 
 
-def second(setup: Setup) -> Iterator[Finding]:
+def second(env: StepEnvironment) -> Iterator[Finding]:
     """Check that runs on the first and second CUDA device agree, and that a run can be moved from one to the other."""
-    if reason := setup.cuda_skip_reason:
+    if reason := env.cuda_skip_reason:
         yield skipped("second device", reason)
         return
     if torch.cuda.device_count() < 2:
         yield skipped("second device", "there is one CUDA device")
         return
     short: Values = {**SHORT, "training.iterations": 10, "compute.engine": "batched", "compute.precision": "float64"}
-    first, other = (setup.settings(WAVES, {**short, "compute.device": name}) for name in ("cuda:0", "cuda:1"))
+    first, other = (env.settings(WAVES, {**short, "compute.device": name}) for name in ("cuda:0", "cuda:1"))
     a, b = train(first), train(other)
     apart = _difference(b, a)
     problem = None if apart <= AGREEMENT else f"differs from cuda:0 by {apart:.1e}"
-    yield checked_result("cuda:1", problem, difference=apart, notes=b.notes)
+    yield checked_finding("cuda:1", problem, difference=apart, notes=b.notes)
     longer = {"training.iterations": 15}
     a, b = train(change(first, longer)), train(change(first, longer), b.state)
     apart = difference(b.theta, a.theta)
     problem = None if apart <= AGREEMENT else f"differs from a run on cuda:0 alone by {apart:.1e}"
-    yield checked_result("from cuda:1 to cuda:0", problem, difference=apart)
+    yield checked_finding("from cuda:1 to cuda:0", problem, difference=apart)
 
 
-def auto(setup: Setup) -> Iterator[Finding]:
+def auto(env: StepEnvironment) -> Iterator[Finding]:
     """Report the device and the engine that `auto` chooses when no measurements are cached."""
-    os.environ["XDG_CACHE_HOME"] = str(setup.scratch)
-    works = {"waves": WAVES} if setup.tiny else {"waves": WAVES, "images": IMAGES}
+    os.environ["XDG_CACHE_HOME"] = str(env.scratch)
+    works = {"waves": WAVES} if env.tiny else {"waves": WAVES, "images": IMAGES}
     for title, work in works.items():
         began = time.monotonic()
-        experiment = set_up(setup.settings(work, {"compute.device": "auto" if setup.on_cuda else setup.device}))
+        experiment = set_up(env.settings(work, {"compute.device": "auto" if env.on_cuda else env.device}))
         device = experiment.device.name
-        problem = f"auto took {device}" if setup.on_cuda and not device.startswith("cuda") else None
+        problem = f"auto took {device}" if env.on_cuda and not device.startswith("cuda") else None
         # The reason contains milliseconds, which are meaningless on a simulated device.
-        reason = None if setup.figures_skip_reason else experiment.engine_reason
-        took = None if setup.figures_skip_reason else round(time.monotonic() - began, 2)
+        reason = None if env.figures_skip_reason else experiment.engine_reason
+        took = None if env.figures_skip_reason else round(time.monotonic() - began, 2)
         engine = experiment.settings.compute.engine
-        yield checked_result(title, problem, device=device, engine=engine, reason=reason, seconds=took)
+        yield checked_finding(title, problem, device=device, engine=engine, reason=reason, seconds=took)
 
 
-def resume(setup: Setup) -> Iterator[Finding]:
+def resume(env: StepEnvironment) -> Iterator[Finding]:
     """Kill a run with SIGKILL, resume it, and compare its parameters with those of an uninterrupted run."""
-    ends = 12 if setup.tiny else 200
-    settings = setup.settings(
+    ends = 12 if env.tiny else 200
+    settings = env.settings(
         WAVES,
         {
             **SHORT, "training.iterations": ends, "compute.engine": "batched", "compute.precision": "float64",
@@ -224,16 +224,16 @@ def resume(setup: Setup) -> Iterator[Finding]:
         },
     )  # fmt: skip
     # Each runs in its own process; this one does not touch the device before they are forked.
-    whole = _in_child(_whole_run, settings, setup.scratch / "whole")
-    _in_child(_killed_run, settings, setup.scratch / "killed")
-    (folder,) = map(RunFolder, (setup.scratch / "killed").iterdir())
+    whole = _in_child(_whole_run, settings, env.scratch / "whole")
+    _in_child(_killed_run, settings, env.scratch / "killed")
+    (folder,) = map(RunFolder, (env.scratch / "killed").iterdir())
     resumed = _in_child(_resumed_run, settings, folder.path)
     if not whole or not resumed:
-        yield checked_result("kill and resume", f"the {'resumed run' if whole else 'uninterrupted run'} died")
+        yield checked_finding("kill and resume", f"the {'resumed run' if whole else 'uninterrupted run'} died")
         return
     apart = difference(torch.tensor(resumed), torch.tensor(whole))
     problem = None if apart <= AGREEMENT else f"differs from an uninterrupted run by {apart:.1e}"
-    yield checked_result("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
+    yield checked_finding("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
 
 
 def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings, folder: Path) -> list[float]:
@@ -278,43 +278,43 @@ def _train_to_end(session: Session) -> list[float]:
     return [value for _, p in sorted(part(state.tensors, "theta").items()) for value in p.flatten().tolist()]
 
 
-def learning(setup: Setup) -> Iterator[Finding]:
+def learning(env: StepEnvironment) -> Iterator[Finding]:
     """Train until the validation accuracy reaches 95 % or time runs out.
 
     The data set is Omniglot if it has been packed, otherwise glyphs.
     """
     real = paths.omniglot_cache().is_file()
     name = "omniglot-5way-1shot-finn" if real else "glyphs"
-    every, tasks = (5, 2) if setup.tiny else (250, 200)
+    every, tasks = (5, 2) if env.tiny else (250, 200)
     more: dict[str, str | int] = {
-        "compute.device": setup.device, "evaluation.every": every, "evaluation.tasks": tasks,
+        "compute.device": env.device, "evaluation.every": every, "evaluation.tasks": tasks,
         "evaluation.test_tasks": 2,
     }  # fmt: skip
-    if setup.tiny:
+    if env.tiny:
         more |= {"model.filters": 4, "training.iterations": 5, "compute.engine": "batched", "compute.threads": 1}
     trainer = Trainer(change(presets.load(name).settings, more))
     title = f"{'Omniglot' if real else 'glyphs, not Omniglot, which is not packed here'} ({name})"
     began, best = time.monotonic(), None
     for event in trainer.events():
         if isinstance(event, Failed):
-            yield checked_result(title, event.sentence)
+            yield checked_finding(title, event.sentence)
             return
         if isinstance(event, Evaluated):
             accuracy, interval = event.evaluation.final
             best = max(best or 0.0, accuracy)
             took = round(time.monotonic() - began, 1)
-            if not setup.figures_skip_reason:
-                yield result(
+            if not env.figures_skip_reason:
+                yield finding(
                     title, meta_steps=event.iteration, validation_accuracy=accuracy, ci95=interval, tasks=tasks,
                     seconds=took,
                 )  # fmt: skip
-            if accuracy >= ENOUGH or setup.seconds_left() <= 0:
+            if accuracy >= ENOUGH or env.seconds_left() <= 0:
                 trainer.submit(Stop())
     reached = best is not None and best >= ENOUGH
-    if setup.tiny:
+    if env.tiny:
         problem = None if best is not None else "nothing was validated"
-        yield checked_result("a few meta-steps and a validation", problem)
+        yield checked_finding("a few meta-steps and a validation", problem)
         yield skipped(title, "a tiny network does not learn to 95 %")
     else:
         problem = None if reached else f"the best validation accuracy in its time was {best}, below {ENOUGH}"
-        yield checked_result(title, problem, best_validation_accuracy=best, seconds=round(time.monotonic() - began, 1))
+        yield checked_finding(title, problem, best_validation_accuracy=best, seconds=round(time.monotonic() - began, 1))

@@ -17,7 +17,7 @@ from metatui.learning.experiment import set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
 from metatui.runs.analysis.evaluate import evaluate
-from metatui.runs.analysis.parameter_space import walk_stepwise
+from metatui.runs.analysis.parameter_space import project_stepwise
 from metatui.utils.errors import BadInput, SettingsError
 from tests.learning.algorithms.references import (
     IMAGES,
@@ -136,7 +136,7 @@ def test_inner_steps_of_a_run_are_refused(tmp_path: Path) -> None:
     ):
         evaluate(run, inner_lr=0.1)
     with pytest.raises(BadInput, match="ProtoNet does not adapt with inner steps, so there are no paths to show"):
-        next(walk_stepwise(run))
+        next(project_stepwise(run))
 
 
 def test_regression_is_refused() -> None:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 import metatui
 from metatui.learning.checks.edge_cases import CHOICES as ENGINES
-from metatui.learning.checks.edge_cases import EngineChoice, Forward
+from metatui.learning.checks.edge_cases import EngineChoice, Lambda
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.optim.inner import Params
@@ -126,7 +126,7 @@ def slope(loss: Callable[[], Tensor], p: Tensor, direction: Tensor, step: float 
 
 
 def _checkpointed() -> nn.Module:
-    return Forward(
+    return Lambda(
         lambda m, x: m.last(checkpoint(m.first, x, use_reentrant=False)), first=perceptron(3), last=nn.Linear(3, 1)
     ).double()
 

@@ -28,7 +28,13 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
-from metatui.learning.engines.compiled.cuda_graph import MAX_CAPTURES, CapturedStep, CaptureFailed, captures, capturing
+from metatui.learning.engines.compiled.cuda_graph import (
+    MAX_CAPTURES,
+    CapturedStep,
+    CaptureFailedError,
+    captures,
+    capturing,
+)
 from metatui.learning.experiment import set_up
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
@@ -218,7 +224,7 @@ def test_no_eager_step_follows_a_diverged_captured_one(tiny: Make, monkeypatch: 
 def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
     def fails(function: Callable[[], None]) -> Callable[[], None]:
         function()
-        raise CaptureFailed("no CUDA graph could be captured (RuntimeError: not here)")
+        raise CaptureFailedError("no CUDA graph could be captured (RuntimeError: not here)")
 
     settings = tiny()
     events = list(capturing_trainer(settings, fails).events())
@@ -378,7 +384,7 @@ def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
         return replay
 
     step = CapturedStep(learner.engine, learner.flat, learner.outer, record=elsewhere)
-    with pytest.raises(CaptureFailed, match="does not change the parameters"):
+    with pytest.raises(CaptureFailedError, match="does not change the parameters"):
         step.capture(learner.sample(range(3)), learner.algorithm)
 
 

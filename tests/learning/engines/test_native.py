@@ -324,10 +324,10 @@ def test_library_is_compiled_once_and_must_be_private(empty_cache: Path, monkeyp
 def test_native_engine_is_refused_on_cuda() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metatui.learning.experiment.resolve", lambda name: FakeDeviceTensor())
+        patch.setattr("metatui.learning.experiment.resolve", lambda name: FakeDevice())
         with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another engine on cuda"):
             set_up(settings)
 
 
-class FakeDeviceTensor:
+class FakeDevice:
     name = "cuda"

@@ -20,7 +20,7 @@ from metatui.learning.evaluation.parameter_space import flatten_stack, principal
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.experiment import set_up
 from metatui.learning.optim.inner import InnerLoop
-from metatui.runs.analysis.parameter_space import ProjectionProgress, walk_stepwise
+from metatui.runs.analysis.parameter_space import ProjectionProgress, project_stepwise
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
 Y = TypeVar("Y")
@@ -121,7 +121,7 @@ def test_chunks_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_is_compared_with_its_initialisation(tmp_path: Path) -> None:
     run = train(tmp_path)
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
-    space, seen = run_generator(walk_stepwise(run, tasks=4))
+    space, seen = run_generator(project_stepwise(run, tasks=4))
     assert seen == [ProjectionProgress(done, 16) for done in (4, 8, 12, 16)]
     experiment = set_up(change(SINUSOID, {}))
     first, _ = run_generator(trajectories(experiment, experiment.theta(), tasks=4, steps=2))

@@ -20,7 +20,7 @@ from metatui.learning.hardware.torch_state import TorchState, isolated
 from metatui.runs.analysis import explore as exploring_module
 from metatui.runs.analysis.comparison import compare, task_metrics
 from metatui.runs.analysis.explore import explore_stepwise
-from metatui.runs.analysis.parameter_space import walk_stepwise
+from metatui.runs.analysis.parameter_space import project_stepwise
 from metatui.runs.storage.run_folder import RunFolder
 
 TINY = change(
@@ -101,7 +101,7 @@ def analysis_results(run: RunFolder) -> list[object]:
     evaluation = metatui.evaluate(run)
     comparison = compare(run, tasks=3)
     (explored,) = explore_stepwise([run], task=0, steps=2)
-    work = walk_stepwise(run, tasks=3)
+    work = project_stepwise(run, tasks=3)
     while True:
         try:
             next(work)

@@ -88,7 +88,7 @@ class Monitored:
                 event = replace(event, best=self.model.update(event.evaluation, {}, self.settings))
             if isinstance(event, Tweaked):
                 self.settings = change(self.settings, {event.path: event.new})
-            given += self.hints.update(event, self.settings, self.model)
+            given += self.hints.hints_for(event, self.settings, self.model)
         return given
 
     def run(self, run: Sequence[Block]) -> list[Hinted]:

@@ -29,7 +29,7 @@ from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import explore_stepwise
 from metatui.runs.analysis.exports import export
 from metatui.runs.analysis.metrics_csv import VALIDATION_COLUMNS, validation_rows
-from metatui.runs.analysis.parameter_space import walk_stepwise
+from metatui.runs.analysis.parameter_space import project_stepwise
 from metatui.runs.execution.session import Session, saved_state
 from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
 from metatui.runs.storage.journal import read_journal
@@ -155,7 +155,7 @@ def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, 
     run, _ = live
     (explored,) = explore_stepwise([run], task=0, steps=8)
     assert (explored.own_lr, explored.inner_lr) == (0.01, 0.01)
-    working, space = walk_stepwise(run, tasks=3), None
+    working, space = project_stepwise(run, tasks=3), None
     while space is None:
         try:
             next(working)

@@ -91,7 +91,7 @@ def peer(session: FakeSession, server: ControlServer) -> Iterator[Peer]:
 def test_hello_describes_the_run(
     session: FakeSession, server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
+    monkeypatch.setattr(client, "QUERY_SECONDS", 20)
     hello = peer.read()["hello"]
     assert (hello["protocol"], hello["run"], hello["pid"]) == (1, "run", os.getpid())
     assert (hello["phase"], hello["iteration"]) == ("running", 0)

@@ -48,7 +48,7 @@ def metrics_of(run: RunFolder) -> list[tuple[int, float, float]]:
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
-def applied_changes(run: RunFolder) -> list[tuple[str, int]]:
+def journal_events(run: RunFolder) -> list[tuple[str, int]]:
     return [(entry.event, entry.iteration) for entry in run.journal()]
 
 
@@ -95,7 +95,7 @@ def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     assert run.status() == "finished"
     assert not run.is_live()
     assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 31))
-    assert applied_changes(run) == [
+    assert journal_events(run) == [
         ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("hinted", 20), ("evaluated", 30),
         ("finished", 30),
     ]  # fmt: skip
@@ -131,7 +131,7 @@ def test_killed_run_resumes_to_the_same_numbers(whole: tuple[RunFolder, list[Eve
     for run in killed:
         assert run.status() == "interrupted"
         resumed = Session.resume(run)
-        if ("tweaked", 15) in applied_changes(run):
+        if ("tweaked", 15) in journal_events(run):
             list(resumed)  # repeats the change that the journal records
         else:
             train(resumed)
@@ -213,7 +213,7 @@ def test_change_before_a_stop_during_validation_is_kept(tmp_path: Path) -> None:
     settings = change(SMALL, {"evaluation.tasks": 500})
     expected = change_during_validation(Session.start(settings, runs_dir=tmp_path))
     run = change_during_validation(Session.start(settings, runs_dir=tmp_path), Stop())
-    assert (run.status(), applied_changes(run)[-2:]) == ("stopped", [("tweaked", 10), ("stopped", 10)])
+    assert (run.status(), journal_events(run)[-2:]) == ("stopped", [("tweaked", 10), ("stopped", 10)])
     list(Session.resume(run))
     assert metrics_of(run) == metrics_of(expected)
     assert run.evaluation().test.loss == expected.evaluation().test.loss  # type: ignore[union-attr]
@@ -231,7 +231,7 @@ def test_interrupt_saves_and_records_the_cause(tmp_path: Path, monkeypatch: pyte
             assert is_held(session.run.lock_path)
             session.interrupt()
     assert session.outcome.status == session.run.status() == "interrupted"
-    assert applied_changes(session.run)[-1] == ("interrupted", 7)
+    assert journal_events(session.run)[-1] == ("interrupted", 7)
     again = Session.resume(session.run)
     assert next(e.iteration for e in again if isinstance(e, Progress)) == 8
 
@@ -246,7 +246,7 @@ def test_stop_pause_and_resume_are_recorded(tmp_path: Path) -> None:
             session.submit(Resume())
         if isinstance(event, Progress) and event.iteration == 5:
             session.submit(Stop())
-    assert applied_changes(session.run) == [("started", 0), ("paused", 3), ("resumed", 3), ("stopped", 5)]
+    assert journal_events(session.run) == [("started", 0), ("paused", 3), ("resumed", 3), ("stopped", 5)]
     assert session.outcome.status == session.run.status() == "stopped"
 
 
@@ -346,7 +346,7 @@ def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     assert reasons[0].startswith("measured ")
     assert reasons[1] == "as before the run was resumed"
     assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
-    assert ("tweaked", 30) in applied_changes(run.run)
+    assert ("tweaked", 30) in journal_events(run.run)
     with pytest.raises(BadInput, match="has finished all 35 meta-steps"):
         Session.resume(run.run)
     assert run.run.settings() == SMALL
@@ -395,10 +395,10 @@ def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class FailingSave:
-    """Replacement for `save_checkpoint` that fails while `full` is true."""
+    """Replacement for `save_checkpoint` that fails while `fails` is true."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
-        self.full = True
+        self.fails = True
         self.asked = 0
         self._number = number
         monkeypatch.setattr(writer, "save_checkpoint", self._save)
@@ -406,7 +406,7 @@ class FailingSave:
 
     def _save(self, folder: Path, kind: str, state: TrainerState) -> None:
         self.asked += 1
-        if self.full:
+        if self.fails:
             raise WriteRefusedError(folder / "x", OSError(self._number, os.strerror(self._number)))
         save_checkpoint(folder, kind, state)
 
@@ -415,7 +415,7 @@ class FailingSave:
 def test_full_disk_pauses_the_run(
     number: int, whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = FailingSave(monkeypatch, number)
+    save = FailingSave(monkeypatch, number)
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = []
     for event in session:
@@ -424,18 +424,18 @@ def test_full_disk_pauses_the_run(
             assert session.outcome.status == "paused"
             assert isinstance(seen[-2], events.Warned)
             assert f"{os.strerror(number).lower()}; training is waiting" in seen[-2].text
-            assert disk.asked == 1
-            disk.full = False
+            assert save.asked == 1
+            save.fails = False
         if isinstance(event, Progress) and event.iteration == 15:
             session.submit(Change("algorithm.inner_lr", 0.02))
     assert sum(isinstance(event, events.Resumed) for event in seen) == 1
     assert metrics_of(session.run) == metrics_of(whole[0])
-    assert applied_changes(session.run)[:4] == [("started", 0), ("evaluated", 10), ("warned", 10), ("noted", 10)]
+    assert journal_events(session.run)[:4] == [("started", 0), ("evaluated", 10), ("warned", 10), ("noted", 10)]
     assert session.run.status() == session.outcome.status == "finished"
 
 
 def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = FailingSave(monkeypatch)
+    save = FailingSave(monkeypatch)
     monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # stopping must not wait for it
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = iter(session)
@@ -449,12 +449,12 @@ def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytes
     )
     with pytest.raises(MetatuiError, match=lost):
         list(seen)
-    assert disk.asked == 2
+    assert save.asked == 2
     assert session.outcome.status == session.run.status() == "interrupted"
     assert not session.run.is_live()
     reason = "the process ended, but could not write its last data, and it had saved no checkpoint"
     assert summarise(session.run).reason == reason
-    disk.full = False
+    save.fails = False
     assert isinstance(list(Session.resume(session.run))[-1], events.Finished)
 
 
@@ -463,10 +463,8 @@ def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.M
     session = Session.start(SMALL, runs_dir=tmp_path)
     with pytest.raises(MetatuiError, match="no such file or directory"):
         list(session)
-    assert applied_changes(session.run)[-2:] == [
-        ("evaluated", 10),
-        ("failed", 10),
-    ]  # it does not claim to wait for the disk
+    # It does not claim to wait for the disk.
+    assert journal_events(session.run)[-2:] == [("evaluated", 10), ("failed", 10)]
     assert not session.run.crash_path.exists()
     assert [iteration for iteration, *_ in metrics_of(session.run)] == list(range(1, 11))
 
@@ -511,7 +509,7 @@ def test_run_ends_when_its_folder_is_gone(then: str, tmp_path: Path) -> None:
     left = [file.name for file in path.rglob("*")] if path.exists() else []
     assert "adaptation.json" not in left
     if then == "moved":
-        assert applied_changes(RunFolder(moved))[-1] == ("failed", 10)
+        assert journal_events(RunFolder(moved))[-1] == ("failed", 10)
 
 
 def test_deleted_lock_file_does_not_end_the_run(tmp_path: Path) -> None:

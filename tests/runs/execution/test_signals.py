@@ -277,9 +277,9 @@ def automatic() -> Result:
 
 @pytest.fixture
 def tiny() -> Settings:
-    from metatui.cli.options import apply_options
+    from metatui.cli.options import apply_settings
 
-    return apply_options(Settings(), tuple(options()[1::2]), None)
+    return apply_settings(Settings(), tuple(options()[1::2]), None)
 
 
 def test_auto_resumes_the_newest_interrupted_run(tiny: Settings) -> None:

@@ -628,7 +628,7 @@ def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "pwrite", short)
     with pytest.raises(WriteRefusedError) as caught:
         journal.record("paused", 3)
-    assert caught.value.passing
+    assert caught.value.is_temporary
     assert [entry.event for entry in read_journal(path)] == ["started"]
     monkeypatch.undo()
     journal.record("resumed", 3)

@@ -13,7 +13,7 @@ from metatui.config.fields import change
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import MAX_RUNS, PlannedRun, Suite, SuiteManifest, SuiteMonitor, bundled, load, read
+from metatui.runs.suites import MAX_SUITE_RUNS, PlannedRun, Suite, SuiteManifest, SuiteMonitor, bundled, load, read
 from metatui.runs.suites.files import names
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import SINUSOID
@@ -244,7 +244,7 @@ def test_invalid_files_are_refused(text: str, message: str, tmp_path: Path) -> N
 
 
 def test_maximum_number_of_runs(tmp_path: Path) -> None:
-    many = f"seeds = {list(range(MAX_RUNS // 2 + 1))}"
+    many = f"seeds = {list(range(MAX_SUITE_RUNS // 2 + 1))}"
     path = write_suite(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
     with pytest.raises(
         BadInput, match=r"expand to 1,002 runs \(run entries x grid points x seeds\), but a suite must have at most"

@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from metatui.learning.benchmark import rows
-from metatui.learning.benchmark.runner import CellMeasurements, Machine, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.runner import CellFigures, Machine, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.workloads import Cell, Workload, with_captured
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.benchmark import plot, screen, widgets
@@ -45,7 +45,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
     ms = {"sinusoid": 1.5, "images": 150.0}[work.task] * {"maml": 2.0, "fomaml": 1.2, "reptile": 1.0}[work.algorithm]
     ms *= work.inner_steps**0.7
     factor = FACTOR.get(cell.engine, 0.5) ** (1 if work.task == "sinusoid" else -0.2)
-    measured = CellMeasurements(ms * factor, int(3e6 * ms**0.8), int(2e7 * ms), 1_000_000)
+    measured = CellFigures(ms * factor, int(3e6 * ms**0.8), int(2e7 * ms), 1_000_000)
     return Measurement(cell, 25 if work.task == "sinusoid" else 4, MACHINE, None if error else measured, error)
 
 
@@ -110,7 +110,7 @@ def bench_app(**options: Any) -> ScreenApp:
     return ScreenApp(BenchmarkScreen(lambda: False), **options)
 
 
-async def current_screen(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:
+async def opened_screen(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:
     await pilot.pause()
     screen = pilot.app.screen
     assert isinstance(screen, BenchmarkScreen)
@@ -128,7 +128,7 @@ def row(table: BenchmarkTable, cell: Cell) -> list[str]:
 async def test_the_table_fills_row_by_row() -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         assert state(screen) == "Measuring the speed of arithmetic and memory."
         await measurer.measure(pilot, 2)
         assert "matmul 100 GFLOP/s" in text_of(screen, "#benchmark-machine")
@@ -145,7 +145,7 @@ async def test_the_table_fills_row_by_row() -> None:
 async def test_captured_meta_steps_have_rows() -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         measurer.cells = with_captured(CELLS)  # as on CUDA, once the machine is known
         await measurer.measure(pilot, 2)
         eager, captured, other = (row(screen.table, cell) for cell in measurer.cells[:3])
@@ -159,7 +159,7 @@ async def test_captured_meta_steps_have_rows() -> None:
 async def test_end() -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, len(measurer.cells))
         assert state(screen) == f"All {len(measurer.cells)} measurements are done."
         assert screen.query_one("#benchmark").border_subtitle == "escape closes"
@@ -170,7 +170,7 @@ async def test_end() -> None:
 async def test_the_reason_of_a_failure_is_shown_at_the_cursor() -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, len(measurer.cells), failing=2)
         failed = measurer.cells[2]
         assert row(screen.table, failed) == ["", "higher", "failed", "-", "-", "-", "-", ""]
@@ -185,7 +185,7 @@ async def test_the_reason_of_a_failure_is_shown_at_the_cursor() -> None:
 async def test_the_cursor_follows_until_it_is_moved() -> None:
     app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, 3)
         assert screen.table.cursor_row == 4
         await pilot.press("up", "up")
@@ -208,7 +208,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         await pilot.pause()
         assert not FakeBenchmark.made
         await pilot.press("y")
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         assert "The benchmark starts when the run ends" in state(screen)
         screen.start()
         assert not any(worker.group == "analysis" for worker in app.workers)
@@ -221,7 +221,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
 async def test_escape_stops_the_benchmark() -> None:
     app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        _, measurer = await current_screen(pilot)
+        _, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, 1)
         await pilot.press("escape")
         await pilot.pause()
@@ -233,7 +233,7 @@ async def test_escape_stops_the_benchmark() -> None:
 async def test_quitting_stops_the_benchmark() -> None:
     app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
-        _, measurer = await current_screen(pilot)
+        _, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, 1)
         app.exit()
     assert measurer.stopped.is_set()
@@ -250,7 +250,7 @@ async def test_quitting_stops_the_benchmark() -> None:
 async def test_errors(error: Exception, message: str) -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         await measurer.emit(pilot, error)
         assert await asyncio.to_thread(measurer.over.wait, 10)
         await app.workers.wait_for_complete()
@@ -261,7 +261,7 @@ async def test_errors(error: Exception, message: str) -> None:
 async def test_resize() -> None:
     app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, measurer = await current_screen(pilot)
+        screen, measurer = await opened_screen(pilot)
         await pilot.resize_terminal(40, 10)
         await measurer.measure(pilot, 12)
         for size in ((80, 24), (20, 5), (200, 60), (1, 1), (120, 24)):
@@ -273,7 +273,7 @@ async def test_resize() -> None:
 
 def filled(count: int, failing: int = -1) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
-        _, measurer = await current_screen(pilot)
+        _, measurer = await opened_screen(pilot)
         await measurer.measure(pilot, count, failing=failing)
 
     return run

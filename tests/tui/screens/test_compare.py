@@ -82,7 +82,9 @@ def _run(number: int, name: str, images: bool) -> RunResult:
     return replace(made, evaluation=evaluation, training=curve)
 
 
-async def current_screen(pilot: Pilot[Any], comparison: Comparison | None = None) -> tuple[CompareScreen, FakeHelper]:
+async def screen_and_helper(
+    pilot: Pilot[Any], comparison: Comparison | None = None
+) -> tuple[CompareScreen, FakeHelper]:
     """Send `comparison` from the fake helper, if it is given, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
@@ -104,7 +106,7 @@ async def test_selected_run_is_tested_with_other_steps(make: Callable[[], Metatu
         await pilot.press("2")
         await app.workers.wait_for_complete()
         await pilot.press("c")
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         assert text_of(screen, "#compare-protocol") == f"Testing {run.id}"
         assert [run.id for run in helper.asked[0].args[0]] == [run.id]
         three = compared()
@@ -129,7 +131,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         await pilot.press("2")
         await app.workers.wait_for_complete()
         await pilot.press("space", "down", "space", "c")
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
         await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(compared().runs, "loss")))
         assert "Meta-loss in training after 1 step, smoothed over 50 meta-steps" in text_of(screen, "#compare-training")
@@ -166,7 +168,7 @@ async def test_each_run_is_shown_as_soon_as_it_is_measured(size: tuple[int, int]
     whole = compared(images=True)
     three = [*RUNS, RunFolder(Path("/runs/third"))]
     async with ScreenApp(CompareScreen(three)).run_test(size=size) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await helper.reply(pilot, Comparing("MAML", 1, 3, 0, 600, Recorded(whole.runs, "accuracy")))
         assert page_of(screen, "result") == ""
         for count in (1, 2):
@@ -200,7 +202,7 @@ async def test_each_run_is_shown_as_soon_as_it_is_measured(size: tuple[int, int]
 @pytest.mark.usefixtures("fake_helper")
 async def test_results_before_a_failure_stay_visible() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await helper.reply(pilot, Comparing("FOMAML", 2, 3, 0, 600, measured=only_first(compared(), 1)))
         await helper.reply(pilot, error="run 'second' has no intact checkpoint")
         assert state(screen) == "Not measured: run 'second' has no intact checkpoint."
@@ -210,7 +212,7 @@ async def test_results_before_a_failure_stay_visible() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_earlier_results_are_marked_until_the_new_ones_arrive() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, compared())
+        screen, helper = await screen_and_helper(pilot, compared())
         earlier = "Earlier results: sinusoid, test split, 12 tasks, 10-shot"
         assert "Earlier" not in text_of(screen, "#compare-protocol") + page_of(screen, "result")
         before = page_of(screen, "result")
@@ -241,7 +243,7 @@ async def test_earlier_results_are_marked_until_the_new_ones_arrive() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_keys_change_the_curves() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(200, 60)) as pilot:
-        screen, _ = await current_screen(pilot, compared(images=True))
+        screen, _ = await screen_and_helper(pilot, compared(images=True))
         assert "meta-steps" in text_of(screen, "#compare-training")
         await pilot.press("t")
         assert "tasks seen" in text_of(screen, "#compare-training")
@@ -269,7 +271,7 @@ async def test_keys_change_the_curves() -> None:
 async def test_shots_are_measured_again_and_escape_cancels() -> None:
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, compared())
+        screen, helper = await screen_and_helper(pilot, compared())
         await pilot.press("plus", "plus")
         assert [call.keywords["shots"] for call in helper.asked] == [None, 15, 20]
         await helper.reply(pilot, done=compared(shots=15), request=2)
@@ -292,7 +294,7 @@ async def test_shots_are_measured_again_and_escape_cancels() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_inner_steps_are_measured_again() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        _, helper = await current_screen(pilot, compared())
+        _, helper = await screen_and_helper(pilot, compared())
         await pilot.press("right_square_bracket", "left_square_bracket", "left_square_bracket", "s", "s")
         assert [call.keywords["steps"] for call in helper.asked] == [None, 10, 5, 3, "own", None]
         await pilot.press("escape", "right_square_bracket")
@@ -302,7 +304,7 @@ async def test_inner_steps_are_measured_again() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_a_dead_helper_is_replaced() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(80, 24)) as pilot:
-        screen, helper = await current_screen(pilot, compared())
+        screen, helper = await screen_and_helper(pilot, compared())
         await helper.reply(pilot, error="the process died", dead=True)  # while nothing was being measured
         assert state(screen) == ""
         await pilot.press("plus")
@@ -312,7 +314,7 @@ async def test_a_dead_helper_is_replaced() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_keys_that_need_a_result_say_so_while_measuring() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(160, 48)) as pilot:
-        screen, _ = await current_screen(pilot)
+        screen, _ = await screen_and_helper(pilot)
         for key in ("left_square_bracket", "s", "m", "minus", "g", "e"):
             await pilot.press(key)
             await pilot.pause()
@@ -326,7 +328,7 @@ async def test_keys_that_need_a_result_say_so_while_measuring() -> None:
 async def test_escape_while_measuring_closes_and_kills() -> None:
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(80, 24)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await pilot.press("escape")
         await pilot.pause()
         assert helper.stopped
@@ -337,7 +339,7 @@ async def test_escape_while_measuring_closes_and_kills() -> None:
 async def test_target() -> None:
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, compared())
+        screen, helper = await screen_and_helper(pilot, compared())
         await pilot.press("g")
         await pilot.pause()
         assert isinstance(app.screen, AskScreen)
@@ -367,7 +369,7 @@ async def test_export(tmp_path: Path) -> None:
 
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        await current_screen(pilot, compared())
+        await screen_and_helper(pilot, compared())
         assert await write("made.svg") == ""
         assert (tmp_path / "made.svg").read_text().startswith("<svg")
         assert "exists: turn on 'Replace an existing file'" in await write("made.svg")
@@ -390,7 +392,7 @@ async def test_export(tmp_path: Path) -> None:
 async def test_export_from_a_deleted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        await current_screen(pilot, compared())
+        await screen_and_helper(pilot, compared())
         (tmp_path / "gone").mkdir()
         monkeypatch.chdir(tmp_path / "gone")
         (tmp_path / "gone").rmdir()
@@ -409,7 +411,7 @@ async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tm
     dialog = ExportScreen(tmp_path / "made.md", lambda path: written.wait())
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, _ = await current_screen(pilot, compared())
+        screen, _ = await screen_and_helper(pilot, compared())
         results: list[Path | None] = []
         await app.push_screen(dialog, results.append)
         await pilot.press("enter", "t", "o", "enter")
@@ -429,7 +431,7 @@ async def test_typing_while_a_file_is_written_does_not_reach_the_screen_below(tm
 @pytest.mark.usefixtures("fake_helper")
 async def test_resize() -> None:
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await pilot.resize_terminal(30, 8)
         await helper.reply(pilot, done=compared())
         for size in ((80, 24), (20, 5), (200, 60), (1, 1), (120, 40)):
@@ -467,7 +469,7 @@ async def test_tables_show_names_that_differ_from_labels() -> None:
     comparison = compared()
     unnamed = replace(comparison, runs=tuple(replace(run, label=run.id) for run in comparison.runs))
     async with ScreenApp(CompareScreen(RUNS)).run_test(size=(80, 24)) as pilot:
-        theme = theme_of((await current_screen(pilot))[0].query_one("#compare-tables"))
+        theme = theme_of((await screen_and_helper(pilot))[0].query_one("#compare-tables"))
     headings = [
         "".join(segment.text for segment in row).split()
         for each in (comparison, unnamed)

@@ -33,7 +33,7 @@ def five_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.tui.screens.explain.ALGORITHMS", SimpleNamespace(components=lambda: five))
 
 
-async def current_screen(pilot: Pilot[Any]) -> ExplainScreen:
+async def opened_screen(pilot: Pilot[Any]) -> ExplainScreen:
     await pilot.pause()
     screen = pilot.app.screen
     assert isinstance(screen, ExplainScreen)
@@ -47,7 +47,7 @@ def page(screen: ExplainScreen) -> str:
 async def test_every_algorithm_is_explained_with_the_settings() -> None:
     app = ScreenApp(ExplainScreen(OMNIGLOT))
     async with app.run_test(size=(120, 60)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert page(screen).startswith("MAML: model-agnostic meta-learning")
         assert "θ' ← θ' − 0.4 ∇L(D; θ')" in page(screen)
         assert "1 support image of each of 5 classes; D' ← 15 query images of each class" in page(screen)
@@ -67,7 +67,7 @@ async def test_other_algorithms_have_their_usual_rates() -> None:
     reptile = with_algorithm(OMNIGLOT, "reptile")
     app = ScreenApp(ExplainScreen(reptile))
     async with app.run_test(size=(120, 60)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert "ε = 1, linear to 0" in page(screen)
         await pilot.press("b", "b")
         assert screen.algorithm == "maml"
@@ -80,7 +80,7 @@ async def test_other_algorithms_have_their_usual_rates() -> None:
 async def test_a_wide_page_has_two_columns() -> None:
     app = ScreenApp(ExplainScreen(OMNIGLOT))
     async with app.run_test(size=(160, 48)) as pilot:
-        await current_screen(pilot)
+        await opened_screen(pilot)
         view = app.screen.query_one(ScrollView)
         lines = [view.render_line(y).text for y in range(view.size.height)]
         line = next(line for line in lines if "Cost of a meta-step" in line)
@@ -91,7 +91,7 @@ async def test_a_wide_page_has_two_columns() -> None:
 async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:
     app = ScreenApp(ExplainScreen(Settings()))
     async with app.run_test(size=(40, 24)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert text_of(screen, "TabStrip").split() == ["maml", "fomaml", "reptile", "scratch", "…"]
         await pilot.press("b")
         assert text_of(screen, "TabStrip").split() == ["…", "reptile", "scratch", "pretrained"]
@@ -102,7 +102,7 @@ async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:
 async def test_a_new_page_starts_at_its_top() -> None:
     app = ScreenApp(ExplainScreen(Settings()))
     async with app.run_test(size=(80, 24)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("end")
         assert "ICML 2017. Algorithms 2 and" in page(screen)
         await pilot.press("right")
@@ -114,29 +114,29 @@ async def test_the_form_or_the_selected_row_is_explained(make: Callable[..., Met
     app = make()
     async with app.run_test(size=(120, 60)) as pilot:
         await pilot.press("ctrl+g")
-        assert (await current_screen(pilot)).algorithm == "maml"
+        assert (await opened_screen(pilot)).algorithm == "maml"
         await pilot.press("escape", "escape", "2")
         await app.workers.wait_for_complete()
         await pilot.pause()
         await pilot.press("ctrl+g")
-        assert (await current_screen(pilot)).algorithm == "reptile"
+        assert (await opened_screen(pilot)).algorithm == "reptile"
         await pilot.press("escape", "3")
         await app.workers.wait_for_complete()
         await pilot.pause()
         chosen = app.presets_tab.selected
         assert chosen is not None
         await pilot.press("ctrl+g")
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert screen.algorithm == chosen.settings.algorithm.name
         await pilot.press("escape")
         app.analysis.action_explain(chosen.settings.algorithm.name)
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert screen._settings == app.form.assessment.settings, "the palette explains with the settings in the form"
 
 
 def explained(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
-        await current_screen(pilot)
+        await opened_screen(pilot)
         await pilot.press(*keys)
         await pilot.pause()
 

@@ -47,7 +47,7 @@ def both(**kind: Any) -> tuple[Explored, Explored]:
     return explored(0, **kind), explored(1, **kind)
 
 
-async def current_screen(pilot: Pilot[Any], *results: Explored) -> tuple[ExplorerScreen, FakeHelper]:
+async def screen_and_helper(pilot: Pilot[Any], *results: Explored) -> tuple[ExplorerScreen, FakeHelper]:
     """Send `results` from the fake helper, if there are any, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
@@ -69,7 +69,7 @@ async def test_steps_need_no_computation(make: Callable[[], MetatuiApp], runs_di
         await pilot.press("2")
         await pilot.app.workers.wait_for_complete()
         await pilot.press("space", "down", "space", "a")
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         assert [len(call.args[0]) for call in helper.asked] == [2]
         assert header(screen).endswith("adapting…")
         await helper.reply(pilot, *both(), done=True)
@@ -95,7 +95,7 @@ async def test_the_task_of_the_adaptation_pane_is_explored(make: Callable[[], Me
         await pilot.press("enter")
         await app.workers.wait_for_complete()
         await pilot.press("ctrl+o", "full_stop", "a")
-        _, helper = await current_screen(pilot)
+        _, helper = await screen_and_helper(pilot)
         (asked,) = helper.asked
         assert [each.id for each in asked.args[0]] == [run.id]
         assert (asked.keywords["task"], asked.keywords["split"]) == (2, "val")
@@ -105,7 +105,7 @@ async def test_the_task_of_the_adaptation_pane_is_explored(make: Callable[[], Me
 @pytest.mark.parametrize("images", [False, True])
 async def test_loss_chart_is_for_regression_only(images: bool) -> None:
     async with ScreenApp(ExplorerScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         assert not screen.query_one(LineChart).display, "the kind of task is not known yet"
         await helper.reply(pilot, *both(images=images), done=True)
         assert screen.query_one(LineChart).display is not images
@@ -117,7 +117,7 @@ async def test_loss_chart_is_for_regression_only(images: bool) -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_the_newest_request_wins() -> None:
     async with ScreenApp(ExplorerScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, *both())
+        screen, helper = await screen_and_helper(pilot, *both())
         await pilot.press("full_stop", "full_stop", "plus")
         assert [call.keywords["task"] for call in helper.asked] == [0, 1, 2, 2]
         assert helper.asked[-1].keywords["rate"] == 1.25
@@ -133,7 +133,7 @@ async def test_the_newest_request_wins() -> None:
 async def test_task_by_number() -> None:
     app = ScreenApp(ExplorerScreen(RUNS))
     async with app.run_test(size=(80, 24)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await pilot.press("g")
         await pilot.pause()
         assert isinstance(app.screen, AskScreen)
@@ -150,7 +150,7 @@ async def test_task_by_number() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_drawing_a_wave() -> None:
     async with ScreenApp(ExplorerScreen(RUNS)).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, *both(task=1))
+        screen, helper = await screen_and_helper(pilot, *both(task=1))
         await pilot.press("d")
         assert helper.asked[-1].keywords["drawn"] == Wave(1.7, 0.8), "starts as the visible wave"
         await pilot.press("up", "up", "down", "right")
@@ -169,7 +169,7 @@ async def test_drawing_a_wave() -> None:
 async def test_choosing_classes() -> None:
     app = ScreenApp(ExplorerScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, *both(images=True))
+        screen, helper = await screen_and_helper(pilot, *both(images=True))
         await pilot.press("d")
         await pilot.pause()
         assert isinstance(app.screen, AskScreen)
@@ -191,7 +191,7 @@ async def test_choosing_classes() -> None:
 async def test_closing_kills_the_helper() -> None:
     app = ScreenApp(ExplorerScreen(RUNS))
     async with app.run_test(size=(80, 24)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await pilot.press("escape")
         await pilot.pause()
         assert helper.stopped
@@ -284,7 +284,7 @@ async def test_tasks_of_a_table_cannot_be_drawn() -> None:
     view = scatter(0, 0.8, steps=STEPS)
     screen_of_run = ExplorerScreen(RUNS[:1], query=ExplorerQuery(4, "val"))
     async with ScreenApp(screen_of_run).run_test(size=(120, 40)) as pilot:
-        screen, helper = await current_screen(pilot, Explored(0, "MAML", 0.01, 0.01, None, "best", 1000, view))
+        screen, helper = await screen_and_helper(pilot, Explored(0, "MAML", 0.01, 0.01, None, "best", 1000, view))
         assert (helper.asked[0].keywords["task"], helper.asked[0].keywords["split"]) == (4, "val")
         assert header(screen) == "Held-out validation task 4 · first"
         line = screen.query_one(ExplorerHeader).render_line(1).text.strip()

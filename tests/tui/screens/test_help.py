@@ -120,7 +120,7 @@ async def test_help_opens_at_what_is_focused(make: Make) -> None:
         await pilot.pause()
         assert "does not contain these words" in shown(app)
         await pilot.press("f1")
-        app.work_tab.set_run_open(has_run=True)
+        app.work_tab.show_run_panes(shown=True)
         for pane in get_args(Pane):
             app.work_tab.go_to(pane)
             await pilot.press("f1")

@@ -44,7 +44,9 @@ def space() -> ParameterSpace:
     return ParameterSpace(Settings(), 5000, 40, 10, learned, ordinary)
 
 
-async def current_screen(pilot: Pilot[Any], result: ParameterSpace | None = None) -> tuple[ParameterScreen, FakeHelper]:
+async def screen_and_helper(
+    pilot: Pilot[Any], result: ParameterSpace | None = None
+) -> tuple[ParameterScreen, FakeHelper]:
     """Send `result` from the fake helper, if it is given, and return the screen and the helper."""
     await pilot.pause()
     screen, helper = pilot.app.screen, FakeHelper.made[-1]
@@ -61,7 +63,7 @@ async def test_progress_and_result(make: Callable[[], MetatuiApp], runs_dir: Pat
         await pilot.press("2")
         await pilot.app.workers.wait_for_complete()
         await pilot.press("v")
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await helper.reply(pilot, ProjectionProgress(40, 160))
         assert text_of(screen, "ScrollView") == "Adapting from both initialisations: 40 of 160 adaptations."
         await helper.reply(pilot, done=space())
@@ -76,7 +78,7 @@ async def test_progress_and_result(make: Callable[[], MetatuiApp], runs_dir: Pat
 @pytest.mark.usefixtures("fake_helper")
 async def test_one_chart_at_a_time_in_a_small_terminal() -> None:
     async with ScreenApp(ParameterScreen(RUN)).run_test(size=(80, 24)) as pilot:
-        screen, _ = await current_screen(pilot, space())
+        screen, _ = await screen_and_helper(pilot, space())
         both = [screen.query_one(f"#parameters-{name}") for name in ("learned", "ordinary")]
         assert [chart.display for chart in both] == [True, False]
         await pilot.press("n")
@@ -89,7 +91,7 @@ async def test_one_chart_at_a_time_in_a_small_terminal() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_failure() -> None:
     async with ScreenApp(ParameterScreen(RUN)).run_test(size=(80, 24)) as pilot:
-        screen, helper = await current_screen(pilot)
+        screen, helper = await screen_and_helper(pilot)
         await helper.reply(pilot, error="run 'x' has no checkpoint yet")
         assert text_of(screen, "ScrollView") == "Not computed: run 'x' has no checkpoint yet."
 

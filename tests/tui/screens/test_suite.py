@@ -50,7 +50,7 @@ def suite_app(store: RunStore, **options: Any) -> ScreenApp:
     return ScreenApp(SuiteScreen(store, lambda: False), **options)
 
 
-async def current_screen(pilot: Pilot[Any]) -> SuiteScreen:
+async def opened_screen(pilot: Pilot[Any]) -> SuiteScreen:
     await pilot.pause()
     screen = pilot.app.screen
     assert isinstance(screen, SuiteScreen)
@@ -96,7 +96,7 @@ async def test_suites_and_their_runs_are_listed(make: Callable[[], MetatuiApp], 
     make_suite(store)
     async with make().run_test(size=(120, 40)) as pilot:
         await pilot.press("ctrl+s")
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         listed = text_of(screen, "#suite-list")
         assert "mine 4 of 7 Yours: Waves and glyphs" in listed
         assert "chapter-small 0 of 20 The chapter's comparison, small enough" in listed
@@ -116,7 +116,7 @@ async def test_suites_and_their_runs_are_listed(make: Callable[[], MetatuiApp], 
 async def test_a_suite_is_started_watched_and_compared(store: RunStore, started_suites: list[Suite]) -> None:
     suite, _ = make_suite(store, finished=4, stopped=0)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert isinstance(pilot.app.screen, ConfirmScreen)
@@ -153,7 +153,7 @@ async def test_a_suite_is_started_watched_and_compared(store: RunStore, started_
 async def test_a_stopped_suite_names_its_failures(store: RunStore) -> None:
     suite = write_suite()
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         with SuiteManifest(suite, store) as ledger:
             await poll(pilot)
             ledger.failed(suite.runs[0], "there is no such device")
@@ -171,7 +171,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(background, "start", refused)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("x")
         assert text_of(screen, "#suite-state") == "The suite could not be stopped: the suite is not running."
         await pilot.press("c")
@@ -191,7 +191,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
 async def test_a_single_finished_run_is_not_compared(store: RunStore) -> None:
     make_suite(store, finished=1)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("c")
         text = "Comparing waves needs two finished runs, but 1 run is finished."
         assert text_of(screen, "#suite-state") == text
@@ -201,7 +201,7 @@ async def test_a_single_finished_run_is_not_compared(store: RunStore) -> None:
 async def test_the_selected_run_selects_the_comparison(store: RunStore) -> None:
     make_suite(store, finished=6)
     async with suite_app(store).run_test(size=(80, 24)) as pilot:
-        await current_screen(pilot)
+        await opened_screen(pilot)
         await pilot.press("enter", "down", "down", "down", "down", "enter")
         await pilot.pause()
         (asked,) = FakeHelper.made[-1].asked
@@ -213,7 +213,7 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path, monkey
     (tmp_path / "other.toml").write_text(TEXT.replace("Waves and glyphs", "Of another folder"))
     (tmp_path / "bad.toml").write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("o")
         await pilot.pause()
         assert isinstance(pilot.app.screen, AskScreen)
@@ -243,7 +243,7 @@ async def test_message_about_a_suite_is_removed_when_its_file_is_opened_again(st
     suite, _ = make_suite(store, finished=7, stopped=0)
     assert suite.path is not None
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         await pilot.press("f5")
         await pilot.pause()
         assert "All runs of this suite are finished." in text_of(screen, "#suite-state")
@@ -259,7 +259,7 @@ async def test_invalid_suites_are_reported_until_they_are_repaired(store: RunSto
     bad = user_dir() / "bad.toml"
     bad.write_text("compare = 1")
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
-        screen = await current_screen(pilot)
+        screen = await opened_screen(pilot)
         assert "A suite cannot be used" in text_of(screen, Description)
         bad.write_text(TEXT)
         await open_file(pilot, bad)
@@ -292,6 +292,6 @@ def test_snapshot(
     make_suite(store)
 
     async def read(pilot: Pilot[Any]) -> None:
-        await current_screen(pilot)
+        await opened_screen(pilot)
 
     assert snap_compare(suite_app(store, ascii=ascii), terminal_size=size, run_before=read)

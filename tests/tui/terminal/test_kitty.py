@@ -65,7 +65,7 @@ def test_the_least_recently_used_picture_is_deleted() -> None:
 
 
 def test_placeholders_are_one_cell_wide() -> None:
-    rows = placeholders(3, kitty.MAX_CELLS)
-    assert [cell_len(row) for row in rows] == [kitty.MAX_CELLS] * 3
+    rows = placeholders(3, kitty.MAX_SIDE_CELLS)
+    assert [cell_len(row) for row in rows] == [kitty.MAX_SIDE_CELLS] * 3
     cells = {cell for row in rows for cell in row.split(kitty.PLACEHOLDER)[1:]}
-    assert len(cells) == 3 * kitty.MAX_CELLS
+    assert len(cells) == 3 * kitty.MAX_SIDE_CELLS

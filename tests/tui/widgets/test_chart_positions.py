@@ -21,7 +21,7 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.tui.widgets.charts.axis import Axis
 from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
-from metatui.tui.widgets.charts.plot import ChartWindow, draw
+from metatui.tui.widgets.charts.plot import ChartView, draw
 from tests.tui.drawing import Stage
 from tests.tui.widgets.test_charts import text, theme
 
@@ -140,7 +140,7 @@ def test_the_axis_of_a_single_x_starts_at_zero() -> None:
 
 def test_a_line_that_leaves_the_window_keeps_its_direction() -> None:
     data = ChartData((Series("", palette.TRAIN, [(0.0, 0.0), (1000.0, 1000.0)]),), y_limits=(400, 600))
-    drawing = draw(data, 60, 20, theme(Symbols.ASCII), ChartWindow(window=(400, 600)))
+    drawing = draw(data, 60, 20, theme(Symbols.ASCII), ChartView(window=(400, 600)))
     assert drawing.plot is not None
     x, y = drawing.plot.x, drawing.plot.y
     body = text(drawing.rows)[: drawing.plot.height]
@@ -216,7 +216,7 @@ def test_last_values_are_in_the_order_of_their_curves(count: int) -> None:
 
 
 def cursor_line(data: ChartData, cursor: float) -> str:
-    return " ".join(" ".join(text(draw(data, 90, 14, theme(), ChartWindow(cursor=cursor)).rows)[:2]).split())
+    return " ".join(" ".join(text(draw(data, 90, 14, theme(), ChartView(cursor=cursor)).rows)[:2]).split())
 
 
 def two_runs(**changes: Any) -> ChartData:

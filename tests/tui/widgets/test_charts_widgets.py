@@ -22,7 +22,7 @@ from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
 from metatui.tui.widgets.charts.canvas import draw_signals
-from metatui.tui.widgets.charts.plot import ChartWindow
+from metatui.tui.widgets.charts.plot import ChartView
 from tests.tui.drawing import Stage, curves, falling, rising, turn_wheel
 
 
@@ -289,7 +289,7 @@ async def test_cursor_zoom_and_pan() -> None:
         draw(chart, [Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1201)])])
         assert chart.view.window == window, "new points do not move the window"
         draw(chart, [Series("train", palette.TRAIN, [(2000.0, 1.0), (2500.0, 0.5)])])
-        assert chart.view == ChartWindow(None, 2000.0), "another run has no values in the window"
+        assert chart.view == ChartView(None, 2000.0), "another run has no values in the window"
         draw(chart, lines)
         await pilot.press("plus", "0")
         assert chart.view.window is None

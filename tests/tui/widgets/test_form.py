@@ -163,7 +163,7 @@ async def test_up_and_down_skip_locked_fields(make: Callable[..., MetatuiApp]) -
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await app.finish_start()
-        app.form.lock_for_run(Settings())
+        app.form.show_run_settings(Settings())
         app.form.focus_first()
         await pilot.press("down", "5", "up", "end", "left", "home", "6")
         await pilot.pause()

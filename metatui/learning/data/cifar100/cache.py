@@ -37,7 +37,7 @@ def pack(folder: Path) -> None:
 
     Raises:
         BadInput: if a published file is missing, damaged or unexpected.
-        WriteRefused: if the cache cannot be written. An existing cache is kept.
+        WriteRefusedError: if the cache cannot be written. An existing cache is kept.
     """
     write_data_set(paths.cifar100_cache(), read(folder), _METADATA)
 

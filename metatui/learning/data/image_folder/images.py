@@ -48,7 +48,7 @@ def decode_image(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     to its first frame, and 16-bit values are rounded to 8 bits.
 
     Raises:
-        Unusable: if the file is damaged, truncated, too large, or of another type.
+        UnusableImageError: if the file is damaged, truncated, too large, or of another type.
     """
     if not data:
         raise UnusableImageError("is empty")

@@ -208,10 +208,12 @@ def too_few_classes(ways: int, settings: Settings, listing: Listing, splits: Spl
         remedies += [f"provide at least {_fewest_classes(ways, shares):,} class folders"]
         if settings.task.source == "folder":
             divided += f" according to folder.val_fraction = {val:g} and folder.test_fraction = {test:g}"
-            even, share = max_ways_of_split(count, ways)
+            possible_ways, share = max_ways_of_split(count, ways)
             fractions = f"set folder.val_fraction and folder.test_fraction to {share:g}"
-            if even > fewest:
-                remedies += [fractions if even == ways else f"use at most {even} ways and {fractions}"]
+            if possible_ways > fewest:
+                remedies += [
+                    fractions if possible_ways == ways else f"use at most {possible_ways} ways and {fractions}"
+                ]
         if count >= len(SPLITS) * ways:
             files = "the files train.txt, val.txt and test.txt of this folder, one class per line"
             remedies += [f"name the classes of each split in {files}"]

@@ -36,7 +36,7 @@ def pack(
 
     Raises:
         BadInput: if a published file is missing, damaged or unexpected.
-        WriteRefused: if the cache cannot be written. An existing cache is kept.
+        WriteRefusedError: if the cache cannot be written. An existing cache is kept.
     """
     everyone = characters(layout)
     pixels = np.empty((len(everyone) * DRAWINGS, SIDE, SIDE), np.uint8)

@@ -30,7 +30,7 @@ Run = Callable[[list[Tensor]], Tensor]
 """A compiled function. It takes a list of inputs, and may change some of them in place."""
 
 
-class CompileFailed(MetatuiError):
+class CompileFailedError(MetatuiError):
     """Error for a compiled function that is missing or unusable.
 
     There may be no compiler, the compilation may have failed, or the function may give wrong results.
@@ -61,7 +61,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     whole process, which changes what other parts of torch compute.
 
     Raises:
-        CompileFailed: if the compilation fails; the message is the reason.
+        CompileFailedError: if the compilation fails; the message is the reason.
     """
     from torch._inductor import aoti_compile_and_package
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -87,23 +87,23 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
             package.chmod(0o600)
             package.replace(path)
     except Exception as error:  # the compiler passes on any exception of its backends
-        raise CompileFailed(f"the compiler failed ({class_and_message(error, 200)})") from error
+        raise CompileFailedError(f"the compiler failed ({class_and_message(error, 200)})") from error
 
 
 def load(path: Path) -> Run:
-    """Load the package of a function. Raises CompileFailed if it is missing, untrusted or damaged."""
+    """Load the package of a function. Raises CompileFailedError if it is missing, untrusted or damaged."""
     if not path.is_file():
-        raise CompileFailed("the compiler wrote no package")
+        raise CompileFailedError("the compiler wrote no package")
     if reason := untrusted(path):
-        raise CompileFailed(reason)
+        raise CompileFailedError(reason)
     if _damaged(path):
-        raise CompileFailed("the compiled function is damaged")
+        raise CompileFailedError("the compiled function is damaged")
     try:
         # `aoti_load_package` makes the same loader, but first imports the compiler and compiles programs that test the
         # instruction set, only to warn about a package for another machine.
         loader: Any = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     except Exception as error:
-        raise CompileFailed(f"the compiled function cannot be loaded ({type(error).__name__})") from error
+        raise CompileFailedError(f"the compiled function cannot be loaded ({type(error).__name__})") from error
 
     def run(inputs: list[Tensor]) -> Tensor:
         output: Tensor = loader.boxed_run(inputs)[0]

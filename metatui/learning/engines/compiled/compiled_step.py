@@ -15,7 +15,7 @@ from metatui.config.settings import AlgorithmSettings
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.batched import fused_forward
-from metatui.learning.engines.compiled.aot_package import CompileFailed, Run, compile_to, load, path_of
+from metatui.learning.engines.compiled.aot_package import CompileFailedError, Run, compile_to, load, path_of
 from metatui.learning.engines.compiled.step_functions import Function, StepSpec, maml, reptile
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.outer import DivergedError, OuterAdam
@@ -78,7 +78,7 @@ class GraphedStep:
         """Run a compiled meta-step and return its meta-loss, support loss and gradient norm.
 
         Raises:
-            Diverged: if a result is not finite. The parameters are unchanged.
+            DivergedError: if a result is not finite. The parameters are unchanged.
         """
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
@@ -102,7 +102,7 @@ class GraphedStep:
         """Compile meta-steps of this kind, unless a package for them already exists.
 
         Raises:
-            CompileFailed: if the compilation fails.
+            CompileFailedError: if the compilation fails.
         """
         path = self.path(episodes, algorithm)
         if path.is_file():
@@ -114,7 +114,7 @@ class GraphedStep:
         """Use the compiled function for meta-steps of this kind, after checking it against the eager meta-step.
 
         Raises:
-            CompileFailed: if the compiled function is missing, does not load, or does not agree with the eager
+            CompileFailedError: if the compiled function is missing, does not load, or does not agree with the eager
                 meta-step.
         """
         run = load(self.path(episodes, algorithm))
@@ -127,7 +127,7 @@ class GraphedStep:
             # The rounding error of a small update is relative to the tensor that is updated.
             allowed = AGREEMENT * (want - old).norm() + ROUNDING * old.norm()
             if not (got - want).norm() <= allowed:
-                raise CompileFailed("the compiled meta-step does not agree with the eager one")
+                raise CompileFailedError("the compiled meta-step does not agree with the eager one")
 
         def repeats(run: Run) -> list[Tensor]:
             inputs = [t.clone() for t in before]

@@ -40,7 +40,7 @@ Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Function that calls its argument at least once, and returns a function that repeats this call on the same tensors."""
 
 
-class CaptureFailed(MetatuiError):
+class CaptureFailedError(MetatuiError):
     """Raised if a meta-step cannot be captured as a CUDA graph."""
 
 
@@ -60,7 +60,7 @@ class CudaGraphs:
         """Call `function` a few times, then capture it as a CUDA graph. Returns a function that replays the graph.
 
         Raises:
-            CaptureFailed: if CUDA cannot capture the function.
+            CaptureFailedError: if CUDA cannot capture the function.
             RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         with torch.cuda.device(self._device):
@@ -69,7 +69,9 @@ class CudaGraphs:
             except Exception as error:  # CUDA and its libraries raise exceptions of any class
                 if is_out_of_memory(error):
                     raise
-                raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
+                raise CaptureFailedError(
+                    f"no CUDA graph could be captured ({class_and_message(error, 200)})"
+                ) from error
 
     def pool(self) -> Any:
         """Return the handle of the memory pool that all graphs share.
@@ -186,7 +188,7 @@ class CapturedStep:
         """Capture meta-steps of this kind. This leaves the parameters and the optimiser unchanged.
 
         Raises:
-            CaptureFailed: if no graph can be captured, or if its replay does not reproduce the meta-step.
+            CaptureFailedError: if no graph can be captured, or if its replay does not reproduce the meta-step.
             RuntimeError: if the device is out of memory (see `is_out_of_memory`).
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
@@ -209,7 +211,9 @@ class CapturedStep:
             moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
             _, _, _, norm = metrics.tolist()
             if norm == -math.inf or (norm > 0 and not moved):
-                raise CaptureFailed("the captured CUDA graph is unusable (its replay does not change the parameters)")
+                raise CaptureFailedError(
+                    "the captured CUDA graph is unusable (its replay does not change the parameters)"
+                )
         finally:
             restore()
         self._captures[_kind(episodes, settings, at_once)] = _Capture(replay, static, metrics)

@@ -96,10 +96,10 @@ def adam_update(
     return theta, mean, square
 
 
-def copy_if_finite(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
-    """Write `new` into `state` if the scalar tensor `fine` is true."""
+def copy_if_finite(state: tuple[Tensor, ...], new: tuple[Tensor, ...], finite: Tensor) -> None:
+    """Write `new` into `state` if the scalar tensor `finite`, which says whether the step is finite, is true."""
     for kept, value in zip(state, new, strict=True):
-        kept.copy_(torch.where(fine, value, kept))
+        kept.copy_(torch.where(finite, value, kept))
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:

@@ -64,7 +64,7 @@ class TaskValues:
     regression."""
 
     diverged: NDArray[np.bool_]
-    """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.statistics.diverged`)."""
+    """Array of shape [T]: whether each task diverged (see `metatui.learning.evaluation.statistics.diverged_tasks`)."""
 
 
 @dataclass(frozen=True)

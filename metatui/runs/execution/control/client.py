@@ -35,7 +35,7 @@ ANSWER_SECONDS = 10.0
 OVER_SECONDS = 2.0
 """Maximum number of seconds that a process may take to release the run after closing its socket."""
 
-GLANCE_SECONDS = 0.5
+QUERY_SECONDS = 0.5
 """Maximum number of seconds that `query_activity` waits for each message from a process."""
 
 
@@ -94,7 +94,7 @@ def query_activity(run: RunFolder) -> tuple[Phase | None, Evaluating | None]:
     wait long for a busy process.
     """
     phase: Phase | None = None
-    with suppress(OSError, BadInput), closing(Channel(connect(run, timeout=GLANCE_SECONDS))) as channel:
+    with suppress(OSError, BadInput), closing(Channel(connect(run, timeout=QUERY_SECONDS))) as channel:
         phase = read_hello(channel.file.readline(MAX_REPORT_BYTES)).phase
         if phase == "evaluating":
             report = read_report(channel.file.readline(MAX_REPORT_BYTES))
@@ -154,7 +154,7 @@ class LiveRun:
         """Connect to a run that is training in another process.
 
         Raises:
-            NotListening: if no process listens on the socket of the run.
+            NotListeningError: if no process listens on the socket of the run.
             BadInput: if the run is not live (no process trains it), or its process cannot be reached.
         """
         if not run.is_live():

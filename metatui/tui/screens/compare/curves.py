@@ -66,7 +66,7 @@ class CurveOptions:
         return replace(self, log=not self.log)
 
     def next_metric(self) -> CurveOptions:
-        """Return a view that shows the other metric, accuracy or loss."""
+        """Return options that show the other metric, accuracy or loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
     def shows_accuracy(self, comparison: Comparison | Recorded) -> bool:

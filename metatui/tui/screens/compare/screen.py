@@ -174,7 +174,7 @@ class CompareScreen(AnalysisScreen[None]):
         """Change how the curves are drawn.
 
         Args:
-            change: Name of the method of `CurveOptions` that returns the changed view.
+            change: Name of the method of `CurveOptions` that returns the changed options.
         """
         self.view = getattr(self.view, change)()
         self._show()

@@ -22,7 +22,7 @@ from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
-from metatui.tui.widgets.adaptation import MAX_RUNS, AdaptationPanel, RunViews
+from metatui.tui.widgets.adaptation import MAX_PANEL_RUNS, AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.views import loss_name
 from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -156,14 +156,14 @@ class ExplorerScreen(AnalysisScreen[None]):
         colours: Mapping[str, str] | None = None,
         query: ExplorerQuery | None = None,
     ) -> None:
-        """Create the screen for at most `MAX_RUNS` of `runs`.
+        """Create the screen for at most `MAX_PANEL_RUNS` of `runs`.
 
         Args:
             colours: names of the runs' colours in the palette.
             query: task and inner learning rate to show first. If None, the first test task is shown.
         """
         super().__init__()
-        self._runs = tuple(runs)[:MAX_RUNS]
+        self._runs = tuple(runs)[:MAX_PANEL_RUNS]
         self._colours = [
             (colours or {}).get(run.id, hue) for run, hue in zip(self._runs, palette.RUN_HUES, strict=False)
         ]

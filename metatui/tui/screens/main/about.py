@@ -29,7 +29,7 @@ class AboutPane(Vertical):
         yield StaticText(with_keys(NO_RUN), id="how-to-start")
         yield ScrollView(id="explanation")
 
-    def complete(self) -> None:
+    def finish_start(self) -> None:
         """Add the explanation, which the first frame leaves out."""
         self._is_ready = True
         self.describe(self._settings)

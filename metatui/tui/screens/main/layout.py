@@ -58,7 +58,7 @@ minimums."""
 
 
 @dataclass(frozen=True)
-class VisiblePanes:
+class PaneOptions:
     """Panes that the user chose to see."""
 
     pane: Pane = "settings"
@@ -69,7 +69,7 @@ class VisiblePanes:
     """True if the tab shows a run, or the marked runs side by side. False if there is nothing to show."""
 
 
-def visible(terminal: Size, view: VisiblePanes) -> tuple[Part, ...]:
+def visible(terminal: Size, view: PaneOptions) -> tuple[Part, ...]:
     """Return the visible parts, in the order in which they get the focus."""
     main: tuple[Part, ...]
     if not view.run:

@@ -31,8 +31,8 @@ from metatui.tui.screens.main.layout import (
     WIDE,
     Divider,
     Pane,
+    PaneOptions,
     PanesLayout,
-    VisiblePanes,
     visible,
 )
 from metatui.tui.screens.main.run_pane import RunPane
@@ -208,9 +208,9 @@ class WorkTab(Vertical):
         yield self._strip
         yield self._panes
 
-    async def complete(self) -> None:
+    async def finish_start(self) -> None:
         """Add the remaining parts, which the first frame leaves out to make the app start faster."""
-        self._about.complete()
+        self._about.finish_start()
         await self.form.unfold_groups()
 
     @property
@@ -223,13 +223,13 @@ class WorkTab(Vertical):
         self.curves.show(model, phase, marked)
         self._journal.show(model.journal if model else ())
 
-    def set_run_open(self, has_run: bool, *, fold: bool = True) -> None:
+    def show_run_panes(self, shown: bool, *, fold: bool = True) -> None:
         """Adapt the layout when a run is opened or closed.
 
         Opening a run hides the form if `fold` is true, unless the user has chosen to keep the form visible.
         """
-        self._shows_run = has_run
-        self.form_hidden = has_run and fold and self._fold_form
+        self._shows_run = shown
+        self.form_hidden = shown and fold and self._fold_form
         self._lay_out()
 
     @property
@@ -240,7 +240,7 @@ class WorkTab(Vertical):
         return tuple(pane for pane in PANES if pane != "curves" or self.app.size.width >= NARROW)
 
     @property
-    def current_pane(self) -> Pane:
+    def reachable_pane(self) -> Pane:
         """The selected pane, or `run` if the selected pane cannot be reached."""
         return self.pane if self.pane in self.reachable else "run"
 
@@ -266,7 +266,7 @@ class WorkTab(Vertical):
 
     def action_next_pane(self, by: int = 1) -> None:
         panes = self.reachable
-        self.go_to(panes[(panes.index(self.current_pane) + by) % len(panes)])
+        self.go_to(panes[(panes.index(self.reachable_pane) + by) % len(panes)])
 
     def action_previous_pane(self) -> None:
         self.action_next_pane(-1)
@@ -379,13 +379,13 @@ class WorkTab(Vertical):
 
     def _lay_out(self) -> None:
         terminal = self.app.size
-        view = VisiblePanes(self.pane, self.maximised, not self.form_hidden, self._shows_run)
+        view = PaneOptions(self.pane, self.maximised, not self.form_hidden, self._shows_run)
         parts = visible(terminal, view)
         alone = parts in ONE_PANE.values() or parts == ("about",)
         for part in self._parts:
             part.display = part.id in parts
         self._strip.display = len(parts) < len(visible(Size(WIDE, SHORT), replace(view, maximised=False)))
-        self._strip.panes, self._strip.pane = self.reachable, self.current_pane
+        self._strip.panes, self._strip.pane = self.reachable, self.reachable_pane
         self._set_classes(
             {
                 "-alone": dict.fromkeys(self._parts, alone),

@@ -17,7 +17,7 @@ from metatui.tui.colors import palette
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import photograph
 from metatui.tui.widgets.adaptation.bitmap import are_drawings, draw_bitmap
-from metatui.tui.widgets.adaptation.photograph import MIN_HEIGHT
+from metatui.tui.widgets.adaptation.photograph import MIN_IMAGE_HEIGHT
 from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -118,19 +118,19 @@ def layout(view: ImageView, width: int, height: int, theme: ChartTheme) -> Layou
         plans = [Layout(rows, columns_of(rows), classes, across, shown, queries, lead) for lead in (LEAD, 0)]
         return next((plan for plan in plans if queries and plan.width <= width), None)
 
-    largest = max(MIN_HEIGHT, min(finest, MAX_DRAWING_HEIGHT if drawing else MAX_PHOTOGRAPH_HEIGHT))
-    sizes = [(rows, across) for rows in range(MIN_HEIGHT, largest + 1) for across in range(1, shots + 1)]
+    largest = max(MIN_IMAGE_HEIGHT, min(finest, MAX_DRAWING_HEIGHT if drawing else MAX_PHOTOGRAPH_HEIGHT))
+    sizes = [(rows, across) for rows in range(MIN_IMAGE_HEIGHT, largest + 1) for across in range(1, shots + 1)]
     if fitting := [found for size in sizes if (found := plan(*size, shots))]:
         # Images of five rows are easy to read. More query images are then more useful than larger images.
         return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows, -plan.across))
     for shown in range(shots - 1, 0, -1):
-        smallest = (plan(MIN_HEIGHT, across, shown) for across in range(1, shown + 1))
+        smallest = (plan(MIN_IMAGE_HEIGHT, across, shown) for across in range(1, shown + 1))
         if found := next(filter(None, smallest), None):
             return found
-    columns = columns_of(MIN_HEIGHT)
+    columns = columns_of(MIN_IMAGE_HEIGHT)
     fewer = min(classes, (width + 1) // (columns + 1))
-    queries = min(per_class, (height - 1 - MIN_HEIGHT) // (MIN_HEIGHT + 1))
-    return Layout(MIN_HEIGHT, columns, fewer, 1, 1, queries, 0) if fewer >= 1 and queries >= 1 else None
+    queries = min(per_class, (height - 1 - MIN_IMAGE_HEIGHT) // (MIN_IMAGE_HEIGHT + 1))
+    return Layout(MIN_IMAGE_HEIGHT, columns, fewer, 1, 1, queries, 0) if fewer >= 1 and queries >= 1 else None
 
 
 def episode(

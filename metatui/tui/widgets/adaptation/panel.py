@@ -16,7 +16,7 @@ from metatui.events import CurveView, ImageView, RegressionView, ScatterView, Ta
 from metatui.tui.colors import palette
 from metatui.tui.keyboard.actions import BY_ID, key_name
 from metatui.tui.widgets.adaptation import images
-from metatui.tui.widgets.adaptation.photograph import MIN_HEIGHT
+from metatui.tui.widgets.adaptation.photograph import MIN_IMAGE_HEIGHT
 from metatui.tui.widgets.adaptation.views import (
     RunViews,
     captions,
@@ -45,7 +45,7 @@ from metatui.tui.widgets.charts.row_widget import (
     width_of,
 )
 
-MAX_RUNS: Final = 3
+MAX_PANEL_RUNS: Final = 3
 GAP: Final = 3
 """Number of blank columns between the drawings of tasks, and between the charts of several targets."""
 CHART: Final = 28
@@ -98,7 +98,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         Args:
             empty: Hint shown while there are no tasks.
         """
-        visible = tuple(run for run in runs if run.views)[:MAX_RUNS]
+        visible = tuple(run for run in runs if run.views)[:MAX_PANEL_RUNS]
         if (visible, empty) == (self._runs, self._empty):
             return
         self._runs, self._empty = visible, empty
@@ -162,8 +162,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         ways = len(images.classes_of(view))
         across = -(-images.shots_of(view) // 4)
         if len(self._runs) > 1:
-            return ways * across * (2 * MIN_HEIGHT + 1) - 1, 20
-        return ways * across * (2 * (MIN_HEIGHT + 1) + 1) + images.LEAD + images.CHART + 2, 16
+            return ways * across * (2 * MIN_IMAGE_HEIGHT + 1) - 1, 20
+        return ways * across * (2 * (MIN_IMAGE_HEIGHT + 1) + 1) + images.LEAD + images.CHART + 2, 16
 
     def _grid(self, width: int, height: int) -> Grid:
         if not self._runs:

@@ -8,7 +8,7 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 
-from metatui.tui.terminal.kitty import MAX_CELLS, KittyPictures, Picture, placeholders
+from metatui.tui.terminal.kitty import MAX_SIDE_CELLS, KittyPictures, Picture, placeholders
 from metatui.tui.terminal.sixel import SixelPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation.bitmap import shrink
@@ -21,7 +21,7 @@ LEVELS = 32
 """Number of shades of each colour channel. More shades would hardly be visible. With fewer shades, fewer bytes are
 sent, because more neighbouring cells have the same colour."""
 
-MIN_HEIGHT = 3
+MIN_IMAGE_HEIGHT = 3
 """Minimum height of a legible image, in rows."""
 
 Pixel = tuple[int, int, int]
@@ -34,7 +34,7 @@ def halves(theme: ChartTheme) -> bool:
 
 def _lines(rows: int, two: bool) -> int:
     """Return the number of pixel lines in an image that is `rows` cells high. If possible, a gap is left below it."""
-    return 2 * rows - 1 if two else rows - (rows > MIN_HEIGHT)
+    return 2 * rows - 1 if two else rows - (rows > MIN_IMAGE_HEIGHT)
 
 
 def columns_of(rows: int, height: int, width: int, theme: ChartTheme) -> int:
@@ -54,7 +54,7 @@ def draw(image: bytes, height: int, width: int, rows: int, columns: int, theme: 
     """
     pictures = theme.pictures if halves(theme) and _channels(image, height, width) else None
     picture = Picture(image, height, width, rows, columns)
-    if isinstance(pictures, KittyPictures) and max(rows, columns) <= MAX_CELLS:
+    if isinstance(pictures, KittyPictures) and max(rows, columns) <= MAX_SIDE_CELLS:
         number = pictures.number(picture)
         style = Style(color=Color.from_rgb(number >> 16, number >> 8 & 255, number & 255))
         return [[Segment(text, style)] for text in placeholders(rows, columns)]

@@ -14,9 +14,9 @@ from typing import Final
 
 from metatui.tui.formatting import number, tick_labels
 
-MAX_VALUE: Final = 1e300
+MAX_MAGNITUDE: Final = 1e300
 """Values farther from 0 than this are clamped to this distance, so that differences and steps stay finite."""
-MIN_VALUE: Final = 1e-290
+MIN_MAGNITUDE: Final = 1e-290
 """Values closer to 0 than this are treated as 0, and ranges shorter than this are treated as empty."""
 
 TOLERANCE: Final = 0.25
@@ -54,12 +54,12 @@ class Axis:
         if self.log:
             low, span = math.log10(self.low), math.log10(self.high) - math.log10(self.low)
             return [
-                (math.log10(min(value, MAX_VALUE)) - low) / span if drawable(value, log=True) else math.nan
+                (math.log10(min(value, MAX_MAGNITUDE)) - low) / span if drawable(value, log=True) else math.nan
                 for value in values
             ]
         low, span = self.low, self.high - self.low
         return [
-            ((value if -MAX_VALUE <= value <= MAX_VALUE else clamped(value)) - low) / span
+            ((value if -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE else clamped(value)) - low) / span
             if math.isfinite(value)
             else math.nan
             for value in values
@@ -82,12 +82,12 @@ def dot(position: float, count: int) -> int:
 
 
 def clamped(value: float) -> float:
-    return 0.0 if abs(value) < MIN_VALUE else max(-MAX_VALUE, min(MAX_VALUE, value))
+    return 0.0 if abs(value) < MIN_MAGNITUDE else max(-MAX_MAGNITUDE, min(MAX_MAGNITUDE, value))
 
 
 def drawable(value: float, log: bool) -> bool:
     """Return whether `value` can be drawn. It must be finite and, on a logarithmic axis, above 0."""
-    return math.isfinite(value) and (not log or value >= MIN_VALUE)
+    return math.isfinite(value) and (not log or value >= MIN_MAGNITUDE)
 
 
 def value_axis(values: Iterable[float], cells: int, *, log: bool = False) -> Axis | None:
@@ -124,7 +124,7 @@ def range_axis(low: float, high: float, cells: int, *, wide: bool = False, whole
 def _widened(low: float, high: float) -> tuple[float, float]:
     """Move the ends apart if floating-point numbers cannot distinguish positions between them."""
     size = max(abs(low), abs(high))
-    if high - low > max(1e-9 * size, MIN_VALUE):
+    if high - low > max(1e-9 * size, MIN_MAGNITUDE):
         return low, high
     pad = 0.1 * size if size else 1.0
     return low - pad, high + pad
@@ -155,7 +155,7 @@ class _Layout:
     def axis(self, cells: int) -> Axis:
         low = (self.first - (self.cell + 0.5) / self.spacing) * self.step
         ticks = [(self.first + index) * self.step for index in range(self.count(cells))]
-        ticks = [tick for tick in ticks if abs(tick) <= MAX_VALUE]
+        ticks = [tick for tick in ticks if abs(tick) <= MAX_MAGNITUDE]
         return Axis(
             cells, low, low + cells / self.spacing * self.step, tuple(ticks), tuple(tick_labels(ticks, self.step))
         )
@@ -217,7 +217,7 @@ def _log_axis(low: float, high: float, cells: int) -> Axis | None:
     bottom = power - (math.ceil((power - start) * spacing - 0.5 - 1e-6) + 0.5) / spacing
     top = bottom + cells / spacing
     multiples = (factor * 10.0**power for power in range(math.floor(bottom), math.ceil(top)) for factor in (1, 2, 5))
-    ticks = [tick for tick in multiples if tick >= MIN_VALUE and bottom <= math.log10(tick) <= top]
+    ticks = [tick for tick in multiples if tick >= MIN_MAGNITUDE and bottom <= math.log10(tick) <= top]
     if len(ticks) < 2 or (end - start) * spacing < cells / 2:
         return None
     powers = [tick for tick in ticks if f"{tick:e}".startswith("1.0")]

@@ -10,7 +10,7 @@ from metatui.tui.widgets.charts.axis import dot
 
 Position = tuple[float, float]
 """Position on both axes, from (0, 0) in the lower left corner to (1, 1). NaN stands for a gap in a line."""
-FARTHEST: Final = 1e6
+MAX_DISTANCE: Final = 1e6
 """Coordinates farther from 0 than this are clamped to this distance."""
 Dot = tuple[int, int]
 """Column and row, counted from the lower left corner."""
@@ -72,7 +72,7 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
 
 def _near(point: Position) -> Position:
     """Clamp a position, so that differences between positions stay finite. This does not visibly change the lines."""
-    x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
+    x, y = (max(-MAX_DISTANCE, min(MAX_DISTANCE, value)) for value in point)
     return x, y
 
 

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, spread, truncate_words, width_of
-from metatui.tui.widgets.charts.series import ChartData, IndexedSeries, Mark, Series
+from metatui.tui.widgets.charts.series import ChartData, DrawableSeries, Mark, Series
 
 TWO_ROWS_FROM = 10
 """Minimum height of a chart in which the header may have two rows."""
@@ -31,7 +31,7 @@ def line_marker(index: int, theme: ChartTheme) -> str:
     return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
-def point_markers(drawn: Iterable[IndexedSeries], theme: ChartTheme) -> dict[int, str]:
+def point_markers(drawn: Iterable[DrawableSeries], theme: ChartTheme) -> dict[int, str]:
     """Return the character that draws each series of points, keyed by position.
 
     If there are several such series and colours do not distinguish them, the characters are letters.
@@ -57,7 +57,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme, points: str = ""
 
 
 def chart_header(
-    data: ChartData, drawn: Sequence[IndexedSeries], width: int, height: int, theme: ChartTheme, cursor: float | None
+    data: ChartData, drawn: Sequence[DrawableSeries], width: int, height: int, theme: ChartTheme, cursor: float | None
 ) -> list[Row]:
     """Lay out the title and the legend.
 
@@ -68,7 +68,7 @@ def chart_header(
         titles = [f"{data.x_label}: {_coordinate(cursor)}"]
         lines = [each for each in drawn if each.series.style == "line"]
         named = [
-            IndexedSeries(
+            DrawableSeries(
                 each.position, _with_values(each.series, [s for at, s in lines if at == each.position], cursor)
             )
             for each in named
@@ -79,7 +79,7 @@ def chart_header(
     marks = [_mark_entry(mark, theme) for mark in marks_at(data, drawn, cursor, width)] if cursor is not None else []
     entries: list[Row] = []
     for level in range(1 + max((len(each.series.shorter) for each in named), default=0) if shown else 0):
-        legend = (IndexedSeries(each.position, _shortened(each.series, level)) for each in named)
+        legend = (DrawableSeries(each.position, _shortened(each.series, level)) for each in named)
         entries = [*marks, *(legend_entry(*each, theme, letters.get(each.position, "")) for each in legend)]
         if _is_complete(entries, titles[-1], width, height):
             break
@@ -128,7 +128,7 @@ def _with_values(named: Series, lines: Sequence[Series], x: float) -> Series:
     return replace(named, name=f"{named.short or named.name} {text}{place}", shorter=())
 
 
-def marks_at(data: ChartData, drawn: Iterable[IndexedSeries], cursor: float, width: int) -> list[Mark]:
+def marks_at(data: ChartData, drawn: Iterable[DrawableSeries], cursor: float, width: int) -> list[Mark]:
     """Return the marks in the cursor's column, and the marks whose nearest value is under the cursor.
 
     Every mark can therefore be reached by moving the cursor from value to value.

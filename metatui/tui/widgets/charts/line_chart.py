@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widget import Widget
 
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.plot import ChartWindow, Plot, draw
+from metatui.tui.widgets.charts.plot import ChartView, Plot, draw
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
-from metatui.tui.widgets.charts.series import ChartData, indexed_series
+from metatui.tui.widgets.charts.series import ChartData, drawable_series
 
 MIN_POINTS: Final = 3
 """Minimum number of points that remain visible when the user zooms in."""
@@ -47,7 +47,7 @@ class LineChart(RowsWidget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._data = ChartData()
-        self._view = ChartWindow()
+        self._view = ChartView()
         self._plot: Plot | None = None
         """The plot that was drawn last."""
         self._dragged_from: tuple[int, tuple[float, float]] | None = None
@@ -77,12 +77,12 @@ class LineChart(RowsWidget):
 
         The number is 0 for a series that has never changed.
         """
-        before = {(each.position, each.series.style): each.series for each in indexed_series(self._data)}
+        before = {(each.position, each.series.style): each.series for each in drawable_series(self._data)}
         order = self._view.order
         latest = max(order.values(), default=0) + 1
         return {
             key: latest if key in before and before[key].points != each.series.points else order.get(key, 0)
-            for each in indexed_series(data)
+            for each in drawable_series(data)
             for key in ((each.position, each.series.style),)
             if before.get(key, each.series).name == each.series.name
         }
@@ -94,14 +94,14 @@ class LineChart(RowsWidget):
 
     @property
     def has_values(self) -> bool:
-        return bool(indexed_series(self._data))
+        return bool(drawable_series(self._data))
 
     @property
     def has_cursor(self) -> bool:
         return self._view.cursor is not None
 
     @property
-    def view(self) -> ChartWindow:
+    def view(self) -> ChartView:
         """The visible part and the cursor."""
         return self._view
 
@@ -162,7 +162,7 @@ class LineChart(RowsWidget):
     def _hide_cursor(self) -> None:
         self.on_mouse_up()  # otherwise, a drag would go on, and zoom in again
         before, could_focus = self._previous
-        self._view = ChartWindow(order=self._view.order)
+        self._view = ChartView(order=self._view.order)
         if self.has_focus and before is not self:
             self.screen.set_focus(before if before is not None and before.is_attached else None)
         self.can_focus = could_focus
@@ -171,7 +171,7 @@ class LineChart(RowsWidget):
 
     def _xs(self) -> list[float]:
         """Return the x coordinates of all values, in ascending order."""
-        points = (point for each in indexed_series(self._data) for point in each.series.points)
+        points = (point for each in drawable_series(self._data) for point in each.series.points)
         return sorted({x for x, y in points if math.isfinite(x) and math.isfinite(y)})
 
     def _x_at(self, event: events.MouseEvent) -> float | None:

@@ -17,7 +17,7 @@ from metatui.tui.widgets.charts.canvas import Run, Signal, draw_signals
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import chart_header, line_marker, point_markers
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, merged, truncate, truncate_words
-from metatui.tui.widgets.charts.series import ChartData, IndexedSeries, Mark, Series, indexed_series, placed
+from metatui.tui.widgets.charts.series import ChartData, DrawableSeries, Mark, Series, drawable_series, placed
 
 LABEL_ROWS: Final = 3
 """Maximum number of rows for the labels of marks, at the top of the plot."""
@@ -38,7 +38,7 @@ MIN_LATER_VALUES: Final = 20
 
 
 @dataclass(frozen=True)
-class ChartWindow:
+class ChartView:
     """The part of a chart that is shown, and its cursor."""
 
     window: tuple[float, float] | None = None
@@ -49,7 +49,7 @@ class ChartWindow:
     """A number for each series, keyed by position and style. A series that changed later has a higher number."""
 
 
-EVERYTHING: Final = ChartWindow()
+EVERYTHING: Final = ChartView()
 
 
 class Drawing(NamedTuple):
@@ -63,11 +63,11 @@ def paint(data: ChartData, width: int, height: int, theme: ChartTheme) -> list[R
     return draw(data, width, height, theme).rows
 
 
-def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: ChartWindow = EVERYTHING) -> Drawing:
+def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: ChartView = EVERYTHING) -> Drawing:
     """Draw a chart as exactly `height` rows of exactly `width` cells. Return the rows and the plot."""
     if width < 1 or height < 1:
         return Drawing(block([], width, height), None)
-    drawn = indexed_series(data)
+    drawn = drawable_series(data)
     rows = chart_header(data, drawn, width, height, theme, view.cursor)
     space = height - len(rows)
     if not drawn:
@@ -88,7 +88,7 @@ def draw(data: ChartData, width: int, height: int, theme: ChartTheme, view: Char
     return Drawing(block(rows, width, height), plot)
 
 
-def _ordered(drawn: Sequence[IndexedSeries], width: int, view: ChartWindow) -> list[IndexedSeries]:
+def _ordered(drawn: Sequence[DrawableSeries], width: int, view: ChartView) -> list[DrawableSeries]:
     """Return the series in the order in which they are drawn, the last one on top.
 
     A line with more points than columns would hide a sparse one, so dense lines are drawn below sparse ones. Of two
@@ -96,7 +96,7 @@ def _ordered(drawn: Sequence[IndexedSeries], width: int, view: ChartWindow) -> l
     """
     layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
 
-    def rank(each: IndexedSeries) -> tuple[int, bool, int, int]:
+    def rank(each: DrawableSeries) -> tuple[int, bool, int, int]:
         series = each.series
         changed = view.order.get((each.position, series.style), 0)
         count = len(series.points) if series.style == "line" else 0
@@ -105,7 +105,7 @@ def _ordered(drawn: Sequence[IndexedSeries], width: int, view: ChartWindow) -> l
     return sorted(drawn, key=rank)
 
 
-def _readings(drawn: Sequence[IndexedSeries], width: int, theme: ChartTheme) -> list[Row]:
+def _readings(drawn: Sequence[DrawableSeries], width: int, theme: ChartTheme) -> list[Row]:
     """Return the last value of each series as a row of text. These rows are shown if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
@@ -180,11 +180,11 @@ class Plot:
     def __init__(
         self,
         data: ChartData,
-        drawn: Sequence[IndexedSeries],
+        drawn: Sequence[DrawableSeries],
         width: int,
         height: int,
         theme: ChartTheme,
-        view: ChartWindow = EVERYTHING,
+        view: ChartView = EVERYTHING,
     ) -> None:
         self._data, self._theme, self._view = data, theme, view
         self.drawn = _ordered(drawn, width, view)

@@ -80,7 +80,7 @@ class ChartData:
     """Hint shown while there is nothing to draw."""
 
 
-class IndexedSeries(NamedTuple):
+class DrawableSeries(NamedTuple):
     """A series that contains at least one drawable value.
 
     `position` is the index of the series among the named series, and selects its marker. An unnamed series has the
@@ -91,9 +91,9 @@ class IndexedSeries(NamedTuple):
     series: Series
 
 
-def indexed_series(data: ChartData) -> list[IndexedSeries]:
+def drawable_series(data: ChartData) -> list[DrawableSeries]:
     names = accumulate(bool(series.name) for series in data.series)
-    indexed = [IndexedSeries(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
+    indexed = [DrawableSeries(max(0, count - 1), series) for count, series in zip(names, data.series, strict=True)]
     return [each for each in indexed if _any_drawable(each.series, data.log_y)]
 
 

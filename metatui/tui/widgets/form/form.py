@@ -190,7 +190,7 @@ class SettingsForm(Vertical):
         self.offer, self._start_texts = None, {}
         self._show_texts()
 
-    def lock_for_run(self, running: Settings | None) -> None:
+    def show_run_settings(self, running: Settings | None) -> None:
         """Show the settings of the run in progress, and lock the fields of settings that cannot change during a run.
 
         Args:

@@ -26,7 +26,7 @@ from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate, views
 from metatui.runs.analysis.explore import explore_stepwise
-from metatui.runs.analysis.parameter_space import walk_stepwise
+from metatui.runs.analysis.parameter_space import project_stepwise
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -257,7 +257,7 @@ def test_exploration(runs: list[RunFolder]) -> None:
 
 
 def test_parameter_space(runs: list[RunFolder]) -> None:
-    *_, last = walk_stepwise(runs[0], tasks=3)
+    *_, last = project_stepwise(runs[0], tasks=3)
     assert last.done == last.of > 3
 
 

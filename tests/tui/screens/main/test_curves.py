@@ -10,7 +10,7 @@ from metatui.events import Evaluated
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import CurveOptions, MarkedRun, chart_of, chart_of_runs, curve_names
 from metatui.tui.widgets.charts import ChartData
-from metatui.tui.widgets.charts.plot import ChartWindow as Zoom
+from metatui.tui.widgets.charts.plot import ChartView as Zoom
 from metatui.tui.widgets.charts.plot import draw, paint
 from tests.tui.fakes import evaluation, progress
 from tests.tui.widgets.test_charts import text, theme

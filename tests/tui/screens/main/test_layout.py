@@ -8,21 +8,21 @@ import pytest
 from textual.geometry import Offset, Region, Size
 
 from metatui.tui.preferences import PaneSizes
-from metatui.tui.screens.main.layout import FORM, LEFT, Arrangement, Divider, VisiblePanes, arrange, visible
+from metatui.tui.screens.main.layout import FORM, LEFT, Arrangement, Divider, PaneOptions, arrange, visible
 
 USUAL = PaneSizes()
 BARS = 3
 """Total number of rows that the bars above and below the panes occupy."""
 
 
-def panes(width: int, height: int, view: VisiblePanes, sizes: PaneSizes = USUAL) -> Arrangement:
+def panes(width: int, height: int, view: PaneOptions, sizes: PaneSizes = USUAL) -> Arrangement:
     terminal = Size(width, height)
     return arrange(visible(terminal, view), Size(width, height - BARS), sizes)
 
 
 @pytest.mark.parametrize("sizes", [USUAL, PaneSizes(left=1, journal=1000, curves=1), PaneSizes(left=1000, curves=99)])
 def test_panes_fill_the_space_without_overlap(sizes: PaneSizes) -> None:
-    views = [VisiblePanes("run", maximised, form, run) for maximised, form, run in product((False, True), repeat=3)]
+    views = [PaneOptions("run", maximised, form, run) for maximised, form, run in product((False, True), repeat=3)]
     for width, height, view in product((1, 80, 99, 100, 120, 160, 300), (3, 4, 24, 31, 32, 40, 60, 100), views):
         regions = [region for region in panes(width, height, view, sizes).regions.values() if region]
         whole = Region(0, 0, width, height - BARS)
@@ -34,7 +34,7 @@ def test_panes_fill_the_space_without_overlap(sizes: PaneSizes) -> None:
 @pytest.mark.parametrize("form", [False, True])
 @pytest.mark.parametrize("size", [(120, 40), (160, 48), (200, 60)])
 def test_curves_have_at_least_twelve_rows(size: tuple[int, int], form: bool) -> None:
-    regions = panes(*size, VisiblePanes("run", form=form)).regions
+    regions = panes(*size, PaneOptions("run", form=form)).regions
     frame, title, axes = 2, 1, 4  # the axes have ticks, numbers and names
     assert regions["curves"].height - frame - title - axes >= 12
     assert regions["curves"].width >= 80
@@ -43,15 +43,15 @@ def test_curves_have_at_least_twelve_rows(size: tuple[int, int], form: bool) -> 
 
 def test_small_terminals_show_one_pane() -> None:
     size = Size(80, 24)
-    assert visible(size, VisiblePanes("settings")) == ("form",)
-    assert visible(size, VisiblePanes("run")) == ("run", "curves")
-    assert visible(size, VisiblePanes("journal")) == ("journal",)
-    assert visible(size, VisiblePanes("adaptation", run=False)) == ("about",)
+    assert visible(size, PaneOptions("settings")) == ("form",)
+    assert visible(size, PaneOptions("run")) == ("run", "curves")
+    assert visible(size, PaneOptions("journal")) == ("journal",)
+    assert visible(size, PaneOptions("adaptation", run=False)) == ("about",)
 
 
 @pytest.mark.parametrize("form", [False, True])
 def test_dividers_follow_the_mouse(form: bool) -> None:
-    view = VisiblePanes("run", form=form)
+    view = PaneOptions("run", form=form)
     before = panes(120, 40, view)
     curves = before.regions["curves"]
     assert before.divider_at(Offset(curves.x + 9, curves.y + 5)) is None
@@ -67,12 +67,12 @@ def test_dividers_follow_the_mouse(form: bool) -> None:
 
 def test_form_stays_wide_enough_for_its_values() -> None:
     sizes = PaneSizes(left=LEFT)
-    assert panes(120, 40, VisiblePanes("run", form=False), sizes).regions["run"].width == LEFT
-    assert panes(120, 40, VisiblePanes("run", form=True), sizes).regions["form"].width == FORM
+    assert panes(120, 40, PaneOptions("run", form=False), sizes).regions["run"].width == LEFT
+    assert panes(120, 40, PaneOptions("run", form=True), sizes).regions["form"].width == FORM
 
 
 def test_keys_resize_the_focused_pane() -> None:
-    view = VisiblePanes("run", form=False)
+    view = PaneOptions("run", form=False)
     before = panes(160, 48, view)
 
     def size(part: str, by: Offset) -> Size:

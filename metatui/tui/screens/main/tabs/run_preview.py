@@ -31,7 +31,7 @@ from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, quote
 from metatui.utils.text import as_sentence, format_count, sanitize
 
-LOWEST_CHART, HIGHEST_CHART = 8, 24
+MIN_CHART_HEIGHT, MAX_CHART_HEIGHT = 8, 24
 WIDE = 100
 """Minimum width of the preview at which the chart is shown next to the text."""
 MAX_TEXT_WIDTH = 76
@@ -150,11 +150,11 @@ def page(run: RunSummary, details: RunDetails, height: Callable[[], int]) -> Pag
             left = min(MAX_TEXT_WIDTH, (width - GAP) * 2 // 5)
             right = width - GAP - left
             above, below = _texts(run, details, left, theme)
-            chart = _chart(details, right, max(LOWEST_CHART, height()), theme)
+            chart = _chart(details, right, max(MIN_CHART_HEIGHT, height()), theme)
             return columns([*above, *below], chart, (left, right), GAP)
         above, below = _texts(run, details, width, theme)
         if details.model and has_chart:
-            low = max(LOWEST_CHART, min(HIGHEST_CHART, height() * 2 // 5))
+            low = max(MIN_CHART_HEIGHT, min(MAX_CHART_HEIGHT, height() * 2 // 5))
             above += [[], *_chart(details, width, low, theme)]
         return above + below
 

@@ -199,7 +199,7 @@ async def test_training_is_complete_if_a_run_was_stopped_during_its_test(make: M
 async def test_preview_counts_the_tasks_of_the_final_test(
     make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "GLANCE_SECONDS", 20)
+    monkeypatch.setattr(client, "QUERY_SECONDS", 20)
     settings = change(Settings(), {"training.iterations": 50})
     run = saved_run(runs_dir, settings, name=NAMES[0], test=False)
     with closing(JournalWriter(run.journal_path)) as journal:
