@@ -180,6 +180,7 @@ async def test_first_start_offers_the_tour_once(
         while not again.screen.query("#tour"):
             await pilot.pause()
         assert isinstance(again.screen.query_one("#tour"), TourCard)
+        await pilot.pause()  # until the app has handled all messages, because `run_test` would close the screens first
 
 
 @pytest.mark.parametrize("tour", [False, True], ids=["offered", "started"])
