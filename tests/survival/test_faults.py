@@ -26,7 +26,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint, read_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.files import WriteRefusedError
-from tests.metrics import read_all
+from tests.metrics import metrics_of
 
 TINY = change(
     Settings(),
@@ -144,10 +144,6 @@ class Outcome:
             and self.tensors.keys() == other.tensors.keys()
             and all(torch.equal(tensor, other.tensors[name]) for name, tensor in self.tensors.items())
         )
-
-
-def metrics_of(run: RunFolder) -> list[tuple[int, float, float]]:
-    return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
 @pytest.fixture(autouse=True)

@@ -273,3 +273,18 @@ def saved_run(
     write_record(run.evaluation_path, record)
     write_record(run.adaptation_path, AdaptationRecord(iteration=steps, split="test", views=views(settings)))
     return run
+
+
+async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    """Wait until the app's workers have ended, and their results are shown."""
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+    """Press F5 to start a run, wait until the app has shown the run's first events, and return the run's session."""
+    await pilot.press("f5")
+    await pilot.pause()
+    assert sessions.session is not None
+    await sessions.session.wait_until_shown(app, pilot)
+    return sessions.session

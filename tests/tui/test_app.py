@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from textual.events import Key
 from textual.geometry import Offset
-from textual.pilot import Pilot
 from textual.widgets import Input
 from textual.widgets._toast import Toast, ToastHolder
 
@@ -34,7 +33,7 @@ from metatui.tui.screens.main.header_footer import KeyBar, key_bar_actions
 from metatui.tui.screens.main.work import PANES, PaneStrip, WorkTab
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSessions, progress, saved_run
+from tests.tui.fakes import FakeSessions, progress, saved_run, wait_for_workers
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -44,11 +43,6 @@ GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 def current_tab(app: MetatuiApp) -> str:
     """Return `app.tab`. Without this function, mypy would assume that the value never changes."""
     return app.tab
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def test_actions_have_one_method_and_unique_keys() -> None:

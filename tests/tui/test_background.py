@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Input
 from textual.widgets.input import Selection
 
@@ -25,7 +24,14 @@ from metatui.tui.screens.main.run_pane import RunNumbers
 from metatui.tui.screens.main.tabs.run_preview import page, read_details
 from metatui.tui.widgets.charts.chart_theme import theme_of
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, FakeStartingRun, progress, saved_run
+from tests.tui.fakes import (
+    FakeSessions,
+    FakeStartingRun,
+    progress,
+    saved_run,
+    start_run,
+    wait_for_workers,
+)
 
 SMALL, LARGE = (80, 24), (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -43,21 +49,8 @@ def live(runs_dir: Path) -> Iterator[RunFolder]:
     lock.release()
 
 
-async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
-    await pilot.press("f5")
-    await pilot.pause()
-    assert sessions.session is not None
-    await sessions.session.wait_until_shown(app, pilot)
-    return sessions.session
-
-
 def notes(app: MetatuiApp) -> str:
     return " ".join(note.message for note in app._notifications)
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 @pytest.mark.parametrize("keys", [["k"], ["tab", "shift+tab", "enter"]], ids=lambda keys: keys[-1])

@@ -31,7 +31,7 @@ from metatui.tui.screens.main.tabs.run_list import has_no_result, result
 from metatui.tui.screens.main.tabs.run_preview import results
 from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.static_text import StaticText
-from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
+from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run, start_run
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -52,14 +52,6 @@ def notes(app: MetatuiApp) -> list[str]:
 
 def screen_of(app: MetatuiApp) -> str:
     return app.export_screenshot().replace("&#160;", " ")
-
-
-async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
-    await pilot.press("f5")
-    await pilot.pause()
-    assert sessions.session is not None
-    await sessions.session.wait_until_shown(app, pilot)
-    return sessions.session
 
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:

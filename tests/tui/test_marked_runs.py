@@ -16,7 +16,7 @@ from metatui.runs.storage.lock import RunLock
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.main.run_pane import RunNumbers
 from metatui.tui.widgets.charts.chart_theme import theme_of
-from tests.tui.fakes import FakeSession, FakeSessions, saved_run
+from tests.tui.fakes import FakeSession, FakeSessions, saved_run, wait_for_workers
 
 SIZE = (160, 48)
 SAVED, LIVE = "reptile-sinusoid-20260101-000000", "maml-sinusoid-20260102-000000"
@@ -45,11 +45,6 @@ def may_adapt(sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch) -> Iterat
     may_adapt.set()
     yield may_adapt
     may_adapt.set()
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 async def mark_both(app: MetatuiApp, pilot: Pilot[None]) -> None:

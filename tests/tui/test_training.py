@@ -41,7 +41,15 @@ from metatui.tui.screens.main.run_pane import Fact, RunNumbers, facts_of
 from metatui.tui.widgets.adaptation import AdaptationPanel
 from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
-from tests.tui.fakes import FakeSession, FakeSessions, FakeStartingRun, evaluation, progress, views
+from tests.tui.fakes import (
+    FakeSession,
+    FakeSessions,
+    FakeStartingRun,
+    evaluation,
+    progress,
+    start_run,
+    views,
+)
 from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
@@ -67,15 +75,6 @@ async def wait_until_noticed(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
-
-
-async def start_run(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
-    """Press F5 to start a run, wait until the app has shown the run's first events, and return the run's session."""
-    await pilot.press("f5")
-    await pilot.pause()
-    session = running(sessions)
-    await session.wait_until_shown(app, pilot)
-    return session
 
 
 async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:

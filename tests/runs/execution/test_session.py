@@ -32,7 +32,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import summarise
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 from metatui.utils.files import WriteRefusedError
-from tests.metrics import read_all
+from tests.metrics import metrics_of, read_all
 
 SMALL = change(
     Settings(),
@@ -41,11 +41,6 @@ SMALL = change(
         "evaluation.inner_steps": 2, "model.hidden": (8,), "compute.threads": 1, "compute.device": "cpu",
     },
 )  # fmt: skip
-
-
-def metrics_of(run: RunFolder) -> list[tuple[int, float, float]]:
-    """Return the metrics of all meta-steps, without the measured times."""
-    return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
 def journal_events(run: RunFolder) -> list[tuple[str, int]]:

@@ -16,8 +16,8 @@ from textual.theme import BUILTIN_THEMES
 from metatui.tui.app import MetatuiApp
 from metatui.tui.colors import palette
 from metatui.tui.colors.contrast import MARK, TEXT, ReadableFilter, contrast_ratio, least_ratio
-from tests.tui.fakes import saved_run
-from tests.tui.test_app import GLYPHS, Make, wait_for_workers
+from tests.tui.fakes import saved_run, wait_for_workers
+from tests.tui.test_app import GLYPHS, Make
 
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 

@@ -19,16 +19,11 @@ from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
 from metatui.tui.command_palette.screen import NOTHING_HERE, Palette
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.explain import ExplainScreen
-from tests.tui.fakes import FakeSessions, saved_run
+from tests.tui.fakes import FakeSessions, saved_run, wait_for_workers
 from tests.tui.screens.conftest import press_together
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def listed(app: MetatuiApp) -> Mapping[str, str]:

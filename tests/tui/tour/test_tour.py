@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Input
 from textual.widgets._toast import Toast
 
@@ -22,14 +21,9 @@ from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.tour.card import TourCard, TourOffer
 from metatui.tui.tour.steps import ITERATIONS, PRESET, STEPS
 from metatui.utils import paths
-from tests.tui.fakes import FakeSessions, evaluation, saved_run, views
+from tests.tui.fakes import FakeSessions, evaluation, saved_run, views, wait_for_workers
 
 Make = Callable[..., MetatuiApp]
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 async def test_each_step_ends_when_the_user_has_done_it(

@@ -25,17 +25,12 @@ from metatui.tui.screens.main.tabs.presets_tab import PresetsTab
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.table import Heading, Item
 from metatui.utils import paths
-from tests.tui.fakes import FakeSessions, evaluation, saved_run
+from tests.tui.fakes import FakeSessions, evaluation, saved_run, wait_for_workers
 from tests.tui.screens.conftest import text_of
 
 SIZE = (160, 48)
 Make = Callable[..., MetatuiApp]
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 def selected(app: MetatuiApp) -> str:

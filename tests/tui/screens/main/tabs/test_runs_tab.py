@@ -38,7 +38,7 @@ from metatui.tui.screens.main.tabs.run_list import COLUMNS, ListedRun
 from metatui.tui.screens.main.tabs.run_preview import RunDetails, read_details
 from metatui.tui.widgets.static_text import StaticText
 from tests.runs.execution.test_control_server import FakeSession
-from tests.tui.fakes import saved_run
+from tests.tui.fakes import saved_run, wait_for_workers
 from tests.tui.screens.conftest import press_together, text_of
 
 SIZE = (120, 40)
@@ -46,11 +46,6 @@ Make = Callable[..., MetatuiApp]
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 NAMES = ("maml-glyphs-20260104-000000", "maml-sinusoid-20260103-000000", "anil-sinusoid-20260102-000000")
 """Ids of the saved runs, newest first."""
-
-
-async def wait_for_workers(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    await app.workers.wait_for_complete()
-    await pilot.pause()
 
 
 @pytest.fixture
