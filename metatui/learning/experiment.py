@@ -125,14 +125,14 @@ class Experiment:
 
     def training_episodes(self, tasks: range) -> Episodes:
         """Return the meta-batch of the training episodes numbered `tasks`."""
-        seed, varies = self.settings.training.seed, self.settings.training_size_varies
-        (_, ways), (_, shots) = self.settings.ways_in_training, self.settings.shots_in_training
-        if varies:
-            ways, shots = training_size(self.settings, tasks.start)
-        if varies or self.settings.is_classification:
-            return self.episodes("train", tasks, seed=seed, shots=shots, ways=ways)
         # Prefetching does not change the numbers, because a task depends only on the seed and its number.
         if self._prefetched is None or not (tasks[0] in self._prefetched[0] and tasks[-1] in self._prefetched[0]):
+            seed, varies = self.settings.training.seed, self.settings.training_size_varies
+            (_, ways), (_, shots) = self.settings.ways_in_training, self.settings.shots_in_training
+            if varies:
+                ways, shots = training_size(self.settings, tasks.start)
+            if varies or self.settings.is_classification:
+                return self.episodes("train", tasks, seed=seed, shots=shots, ways=ways)
             most = min(PREFETCHED_POINTS, PREFETCHED_VALUES // (prod(self.source.input_shape) + self.source.targets))
             batches = max(1, most // (len(tasks) * (shots + self.settings.task.queries)))
             ahead = range(tasks.start, tasks.start + batches * len(tasks))

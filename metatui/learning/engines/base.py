@@ -378,9 +378,12 @@ def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Epis
     Yields:
         The indices of the tasks in a part, and the part.
     """
-    tasks = len(episodes)
-    for start in range(0, tasks, at_once or tasks):
-        rows = range(start, min(start + (at_once or tasks), tasks))
+    tasks = range(len(episodes))
+    if not 0 < at_once < len(tasks):
+        yield tasks, episodes
+        return
+    for start in tasks[::at_once]:
+        rows = tasks[start : start + at_once]
         yield rows, episodes.chunk(rows.start, rows.stop)
 
 

@@ -144,7 +144,7 @@ def fused_forward(model: nn.Module) -> StackedForward:
 
 def _perceptron(layers: list[tuple[str, nn.Module]], fused_numel: int = 0) -> StackedForward:
     def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if weight[0].numel() <= fused_numel:
+        if weight.shape[1:].numel() <= fused_numel:
             product = (x.unsqueeze(2) * weight.unsqueeze(1)).sum(-1)
             return product if bias is None else product + bias.unsqueeze(1)
         if bias is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import partial
 
 import torch
@@ -100,7 +99,7 @@ class MetaSteps:
                 raise
             self.seconds += time.monotonic() - began
             for (_, event, _), step in zip(pending, metrics, strict=False):
-                yield event(**asdict(step))
+                yield event(**vars(step))
             pending = pending[len(metrics) :]
 
     def _new_stage(self) -> Iterator[Event]:
