@@ -98,10 +98,12 @@ class AnalysisController:
         from metatui.tui.screens.explain import ExplainScreen
 
         app = self._app
-        selected = None
-        if algorithm is None and app.tab != "work":
-            selected = (app.runs_tab if app.tab == "runs" else app.presets_tab).selected
-        settings = (selected or app.form.assessment).settings
+        run = app.runs_tab.selected if algorithm is None and app.tab == "runs" else None
+        if run and run.settings is None:
+            app.runs.say_unreadable(run)
+            return
+        preset = app.presets_tab.selected if algorithm is None and app.tab == "presets" else None
+        settings = (run or preset or app.form.assessment).settings
         app.push_screen(ExplainScreen(settings or app.opening_settings, algorithm))
 
     def action_benchmark(self) -> None:

@@ -133,14 +133,14 @@ class RunsController:
             source = f"{run.id} without later changes" if note else run.id
             self._app.presets.load(run.settings, None, source, origin=_origin_of_settings(run), note=note)
         elif run:
-            self._say_unreadable(run)
+            self.say_unreadable(run)
 
     def action_resume_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
             self._start_resuming(run.run)
         elif run:
-            self._say_unreadable(run)
+            self.say_unreadable(run)
 
     @property
     def resumable(self) -> RunFolder | None:
@@ -156,7 +156,8 @@ class RunsController:
     def _start_resuming(self, run: RunFolder) -> None:
         self._app.run_worker(self._resume(run), exclusive=True, group="open")
 
-    def _say_unreadable(self, run: RunSummary) -> None:
+    def say_unreadable(self, run: RunSummary) -> None:
+        """Notify the user that the settings of `run` cannot be read."""
         self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
 
     async def _resume(self, run: RunFolder) -> None:

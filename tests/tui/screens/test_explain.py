@@ -134,6 +134,22 @@ async def test_the_form_or_the_selected_row_is_explained(make: Callable[..., Met
         assert screen._settings == app.form.assessment.settings, "the palette explains with the settings in the form"
 
 
+async def test_unreadable_settings_of_a_run_are_not_explained(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-20260101-000000", steps=1).settings_path.write_text("[")
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert app.runs_tab.selected is not None
+        await pilot.press("ctrl+g")
+        await pilot.pause()
+        assert not isinstance(app.screen, ExplainScreen)
+        (notification,) = app._notifications
+        assert notification.severity == "error"
+        assert "settings.toml" in notification.message
+
+
 def explained(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
         await opened_screen(pilot)
