@@ -214,6 +214,9 @@ def test_verdicts_over_seeds() -> None:
     assert alike.startswith(
         "No significant difference between MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds)"
     )
+    longer = seeds("B", [0.6, 0.62], **{"evaluation.inner_steps": 4})
+    (both,) = conclusions(*low, *longer)
+    assert " on the same 4 tasks, both after 1 inner step (their settings are 2 and 4); the difference is" in both
     (flat,) = conclusions(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert flat.endswith("but no test is possible: the results do not vary across seeds")
     (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))

@@ -20,12 +20,13 @@ from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progre
 from metatui.runs.execution.control import client, sockets
 from metatui.runs.execution.control import server as server_module
 from metatui.runs.execution.control.client import LiveRun, query_activity
-from metatui.runs.execution.control.messages import MAX_COMMAND_BYTES, read_report, report
+from metatui.runs.execution.control.messages import MAX_COMMAND_BYTES, command_line, read_report, report
 from metatui.runs.execution.control.server import MAX_PENDING_EVENTS, MAX_VIEWERS, ControlServer
 from metatui.runs.execution.control.sockets import listen, socket_path
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput
 
 STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
@@ -242,6 +243,12 @@ def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, se
     assert len(steps) < 200
 
 
+def test_viewer_that_lags_far_behind_loses_the_oldest_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MAX_VIEWER_EVENTS", 3)
+    notes = [events.Noted(number, "a note") for number in range(5)]
+    assert server_module._without_stale([*notes[:4], STEP, notes[4]]) == notes[2:]
+
+
 def test_queue_is_bounded(server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     peer.read()
     monkeypatch.setattr(server, "_broadcast", lambda: None)
@@ -441,6 +448,25 @@ class TestAttaching:
         with pytest.raises(BadInput, match="cannot be reached from here: connection refused"):
             LiveRun.attach(session.run)
         lock.release()
+
+    def test_commands_that_fill_the_buffer_are_sent_later(self, session: FakeSession, peer: Peer) -> None:
+        run, viewer = socket.socketpair()
+        run.settimeout(20)
+        run.sendall(json.dumps(peer.read()).encode() + b"\n")
+        live = LiveRun(session.run, Channel(viewer))
+        commands = [Change("algorithm.inner_lr", 1 / number) for number in range(1, 10_001)]
+        for command in commands:
+            live.submit(command)
+        expected = b"".join(map(command_line, commands))
+        assert len(expected) > len(live._unsent) > 0
+        received, answers = b"", iter(live)
+        while len(received) < len(expected):
+            received += run.recv(len(expected))
+            run.sendall(b'{"noted": {"iteration": 1, "text": "a note"}}\n')
+            next(answers)
+        assert received == expected
+        live.close()
+        run.close()
 
     def test_link_to_another_socket_is_refused(self, session: FakeSession, tmp_path: Path) -> None:
         agent = socket.socket(socket.AF_UNIX)

@@ -277,6 +277,14 @@ def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
     assert [e.iteration for e in other.run.validations()] == [e.iteration for e in first.validations()]
 
 
+def test_rerun_does_not_schedule_the_validation_at_the_end(tmp_path: Path) -> None:
+    """Training always ends with a validation, which must not be scheduled a second time for the last meta-step."""
+    earlier = (PlannedValidation(14), PlannedChange(21, LENGTH, 35), PlannedValidation(30))
+    first = train(Session.start(SMALL, runs_dir=tmp_path, changes=(*earlier, PlannedValidation(35))), {})
+    assert [e.iteration for e in first.validations()] == [10, 14, 20, 30, 35]
+    assert rerun_of(first).changes == earlier
+
+
 def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> None:
     """Check that a value given on resume undoes later changes even if it equals the value in the checkpoint.
 

@@ -225,3 +225,11 @@ def test_fingerprint(path: Path, source: TableSource, tmp_path: Path) -> None:
     assert source_of(copy.rename(tmp_path / "renamed.csv"), targets="y0,y1").fingerprint == source.fingerprint
     assert source_of(path, targets="y1,y0").fingerprint != source.fingerprint
     assert source_of(path, targets="y0,y1", seed=1).fingerprint != source.fingerprint
+
+
+@pytest.mark.parametrize(("targets", "more"), [(3, ""), (4, ", …")])
+def test_units_of_the_first_targets_are_noted(targets: int, more: str, tmp_path: Path) -> None:
+    names = [f"y{number}" for number in range(targets)]
+    source = source_of(regressions(tmp_path / "plants.csv", targets=targets), targets=",".join(names))
+    units = ", ".join(f"{source.y_scale[i].item():.3g} for y{i}" for i in range(3))
+    assert source.notes[1].endswith(f" in the training rows: {units}{more}")
