@@ -40,7 +40,7 @@ def run_app(*, crash_info: CrashInfo, attach: RunFolder | None = None, **options
     """Run the app and return its exit code.
 
     Args:
-        words: shared memory with information for the parent process, in case the app crashes.
+        crash_info: shared memory with information for the parent process, in case the app crashes.
         attach: run to follow, which must be training, or None to follow no run.
         options: arguments of `make_app`.
 

@@ -95,7 +95,7 @@ def _lines(explanation: Explanation, own: Mapping[str, Scalar]) -> Iterator[str]
 @click.argument("words", nargs=-1, metavar="[GROUP|WORD...]")
 @json_option
 def settings(words: tuple[str, ...], as_json: bool) -> None:
-    """List all settings, those of a GROUP or those that match all WORDs, with their defaults and meanings."""
+    """List settings with their defaults and meanings: all of them, those of a GROUP, or those that match all WORDs."""
     fields = _found([word.lower() for word in words])
     if as_json:
         emit({"settings": [_setting_json(field) for field in fields]})

@@ -403,7 +403,7 @@ def _tensor(values: Array, name: str) -> Tensor:
 
 def _check_finite(values: Tensor, name: str) -> None:
     if values.is_complex() or not values.to(torch.float32).isfinite().all():
-        raise BadInput(f"{name} has complex, infinite or NaN values in float32, but all must be finite real numbers")
+        raise BadInput(f"{name} has complex values, or NaN or infinity in float32, but all must be finite real numbers")
 
 
 def _on_device(experiment: Experiment, values: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def refusal_line(action: Action, context: AppContext) -> str:
 
 
 async def perform(app: MetatuiApp, action: Action) -> None:
-    """Open the tab of an action and perform it. If it needs a selected row, only open the tab and name the key."""
+    """Open the tab of an action and perform it. If it needs a selected row, only open the tab and show its key."""
     if action.tab not in (None, app.tab):
         await app.create_tabs()
         app.open_tab(action.tab)

@@ -56,7 +56,8 @@ class KeyLine(Widget):
 
 
 class TabStrip(Widget):
-    """Shows names, one of which is selected. A click on another name runs the screen's action `action` with this name.
+    """Shows names, one of which is selected. A click on another name runs the screen's action `action` with that
+    name as its argument.
 
     If the names do not fit, the first ones are omitted until the selected one is visible, and an ellipsis at each end
     stands for omitted names. A click on an ellipsis selects the nearest omitted name.

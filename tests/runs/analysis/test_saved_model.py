@@ -236,7 +236,7 @@ def test_frozen_parameters_without_the_file_of_weights(tmp_path: Path, runs_dir:
 ARRAY = "x is a list, but must be a tensor or an array of numbers with rows of equal length"
 SHAPE = "but must have the shape [B, {}] with at least one example"
 DENSE = "is a sparse, quantised, nested or meta tensor, but must be a dense tensor"
-FINITE = "complex, infinite or NaN values in float32, but all must be finite real numbers"
+FINITE = "complex values, or NaN or infinity in float32, but all must be finite real numbers"
 PIXELS = torch.zeros(3, 1, 28, 28)
 RANGE = change(IMAGES, {"task.ways_range": "2-4"})
 EXAMPLES: list[tuple[Settings, Any, Any, str]] = [
