@@ -1,4 +1,4 @@
-"""Log of the executed and scheduled commands of a run. A resumed or repeated run executes these commands again."""
+"""Commands, device and engine of a run, as its journal records them, so that a resumed run continues with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data classes for suites, their comparisons and their runs."""
+"""Data classes for suites, their comparisons and their runs, and the settings that identify a run in a suite."""
 
 from __future__ import annotations
 

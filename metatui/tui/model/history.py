@@ -1,4 +1,4 @@
-"""History of a metric over a run of any length, in bounded memory, for the charts of a run."""
+"""History of a metric over a run of any length, in bounded memory, for the charts of a run, and its trend."""
 
 from __future__ import annotations
 
