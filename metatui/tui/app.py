@@ -441,8 +441,10 @@ class MetatuiApp(OrderedKeys, inherit_bindings=False):
     def action_command_palette(self) -> None:
         from metatui.tui.command_palette.screen import Palette
 
-        if not isinstance(self.screen, Palette):
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
             self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
+        elif not isinstance(self.screen, Palette):
+            self.notify("The palette is already open below this screen. Close this screen first (esc).")
 
     async def action_help(self) -> None:
         """Open the help, starting with the sections about the focused widget. If the help is already open, close it."""

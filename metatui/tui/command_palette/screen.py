@@ -40,7 +40,7 @@ class Palette(CommandPalette, Overlay[None]):
         if over_tabs:
             providers += [SettingCommands, PresetCommands, ExplanationCommands, RunCommands]
             placeholder = "An action, a preset, a run, a term, or a setting, such as inner lr 0.05"
-        super().__init__(providers, placeholder=placeholder, id="--command-palette")
+        super().__init__(providers, placeholder=placeholder)
         self._over_tabs = over_tabs
 
     @work(exclusive=True, group=CommandPalette._GATHER_COMMANDS_GROUP)

@@ -18,6 +18,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.command_palette.provider import MAX_QUERY, CommandProvider
 from metatui.tui.command_palette.screen import NOTHING_HERE, Palette
 from metatui.tui.keyboard.actions import ACTIONS
+from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.explain import ExplainScreen
 from tests.tui.fakes import FakeSessions, saved_run, wait_for_workers
 from tests.tui.screens.conftest import press_together
@@ -128,6 +129,20 @@ async def test_palette_of_another_screen_lists_its_keys(make: Make) -> None:
         await wait_for_workers(app, pilot)
         assert isinstance(app.screen, ExplainScreen)
         assert app.screen.algorithm != app.opening_settings.algorithm.name
+
+
+async def test_only_one_palette_is_open(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("ctrl+p", "ctrl+p")
+        assert not app._notifications
+        await pilot.press("f1", "ctrl+p")
+        await pilot.pause()
+        assert [type(screen) for screen in app.screen_stack[1:]] == [Palette, HelpScreen]
+        assert last_message(app) == "The palette is already open below this screen. Close this screen first (esc)."
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
 
 
 async def test_palette_of_another_screen_says_where_settings_are(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
