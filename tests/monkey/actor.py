@@ -12,10 +12,13 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.keyboard.actions import ACTIONS
 from metatui.tui.screens.dialogs.help import HelpScreen
 
+SCREENS = frozenset({"help", "command_palette", "live", "save_preset", "explain", "suites"})
+"""Actions that open a screen. They are performed more often than others, so that screens cover each other."""
 HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})
 """Actions that start a long computation. They are performed less often than others."""
 
 KEYS = [key for action in ACTIONS if action.id not in HEAVY for key in action.keys.split(",")]
+SCREEN_KEYS = [key for action in ACTIONS if action.id in SCREENS for key in action.keys.split(",")]
 HEAVY_KEYS = [key for action in ACTIONS if action.id in HEAVY for key in action.keys.split(",")]
 COMMON = (
     "tab", "shift+tab", "enter", "escape", "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
@@ -46,8 +49,8 @@ class Monkey:
 
     async def _perform_action(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         rng = self._rng
-        kind = rng.choices(("key", "heavy", "common", "text", "paste", "click", "wheel", "resize"),
-                           (30, 1, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
+        kind = rng.choices(("key", "heavy", "screen", "common", "text", "paste", "click", "wheel", "resize"),
+                           (30, 1, 8, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
         self.done[kind] += 1
         width, height = app.size
         spot = rng.randrange(max(1, width)), rng.randrange(max(1, height))
@@ -56,6 +59,8 @@ class Monkey:
                 await pilot.press(rng.choice(KEYS))
             case "heavy":
                 await pilot.press(rng.choice(HEAVY_KEYS))
+            case "screen":
+                await pilot.press(rng.choice(SCREEN_KEYS))
             case "common":
                 await pilot.press(rng.choice(COMMON))
             case "text":
