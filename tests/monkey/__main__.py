@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -34,7 +35,8 @@ def main() -> int:
         root = Path(folder) / "runs"
         monkey = Monkey(random.Random(seed))
         began = time.monotonic()
-        with small_suite(Path(folder) / "suites"):
+        # The app writes exported files into the current folder.
+        with contextlib.chdir(folder), small_suite(Path(folder) / "suites"):
             try:
                 starts = asyncio.run(_perform_actions(monkey, root, options.actions))
             finally:
